@@ -1,0 +1,1 @@
+"""HTTP in, HTTP out. Knows core; never workers, celery, torch or vllm."""

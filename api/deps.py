@@ -1,0 +1,147 @@
+"""All that a route may ask for: the caller, a transaction, the app's parts, an idempotency key."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Header, Path, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.streams import Hub
+from core.catalog import models
+from core.catalog.models import Served
+from core.config import Settings
+from core.db.gather import Gather
+from core.db.session import Database
+from core.errors import Unauthenticated
+from core.events.log import POKE_CHANNEL, EventLog
+from core.jobs.submission import Submitted, Wish, check_key, submit_all
+from core.security import keys
+from core.security.keys import Caller
+
+# Submissions that share a transaction.
+SUBMIT_TOGETHER = 64
+# A submission waits for those before it, and while Postgres hangs each transaction takes its whole limit.
+SUBMIT_S = 8.0
+
+
+@dataclass
+class Parts:
+    """What one API process holds; at app.state.parts."""
+
+    settings: Settings
+    db: Database
+    log: EventLog
+    hub: Hub
+    _poked: asyncio.Event = field(default_factory=asyncio.Event)
+    _callers: dict[bytes, tuple[Caller, float]] = field(default_factory=dict)
+    _submit: Gather[Wish, Submitted | Exception] = field(init=False)
+    _models: tuple[list[Served], float] = field(default_factory=lambda: ([], 0.0))
+
+    def __post_init__(self) -> None:
+        self._submit = Gather(self._together, SUBMIT_TOGETHER)
+
+    async def poke(self) -> None:
+        """Have the relay and the dispatcher look now; many pokes at once are one message."""
+        self._poked.set()
+
+    async def poking(self) -> None:
+        """Carry the pokes, for ever. One that is lost costs a timer's turn, no job."""
+        while True:
+            await self._poked.wait()
+            self._poked.clear()
+            await self.log.publish(POKE_CHANNEL, "")
+
+    async def submit(self, wish: Wish) -> Submitted:
+        """Record a job; returns once its transaction is committed.
+
+        Raises InvalidInput for a bad idempotency key, Conflict for a used one, TimeoutError when Postgres
+        does not answer: the job may then exist or not, and the client sends again under its key.
+        """
+        check_key(wish.key)
+        async with asyncio.timeout(SUBMIT_S):
+            done = await self._submit(wish)
+        if isinstance(done, Exception):
+            raise done
+        return done
+
+    async def _together(self, wishes: Sequence[Wish]) -> list[Submitted | Exception]:
+        try:
+            async with self.db.begin() as session:
+                return list(await submit_all(session, wishes))
+        except DBAPIError as error:
+            if len(wishes) == 1 or error.connection_invalidated:
+                raise
+        # One of them is at fault, and the others must not pay for it.
+        return [done for wish in wishes for done in await self._alone(wish)]
+
+    async def _alone(self, wish: Wish) -> list[Submitted | Exception]:
+        try:
+            return await self._together([wish])
+        except DBAPIError as error:
+            return [error]
+
+    async def caller(self, presented: str) -> Caller:
+        """The caller behind a key, remembered for key_cache_s; only a digest of the key is kept."""
+        digest = hashlib.sha256(presented.encode()).digest()
+        now = time.monotonic()
+        known = self._callers.get(digest)
+        if known is not None and known[1] > now:
+            return known[0]
+        async with self.db.begin() as session:
+            caller = await keys.authenticate(session, presented)
+        if len(self._callers) > 10_000:
+            self._callers.clear()
+        self._callers[digest] = (caller, now + self.settings.key_cache_s)
+        return caller
+
+    async def served(self) -> list[Served]:
+        """The models that can be asked for, at most a second old."""
+        listed, until = self._models
+        if time.monotonic() < until and listed:
+            return listed
+        async with self.db.begin() as session:
+            listed = await models.listed(session)
+        self._models = (listed, time.monotonic() + 1.0)
+        return listed
+
+
+# async, though it awaits nothing: FastAPI runs plain functions on a thread, a hop for every request.
+async def parts(request: Request) -> Parts:
+    found: Parts = request.app.state.parts
+    return found
+
+
+PartsDep = Annotated[Parts, Depends(parts)]
+
+
+# auto_error would answer in FastAPI's own shape.
+_BEARER = HTTPBearer(auto_error=False, scheme_name="key", description="sk-penstock-...")
+Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
+
+
+async def caller(parts: PartsDep, bearer: Bearer) -> Caller:
+    presented = bearer.credentials.strip() if bearer is not None else ""
+    if not presented or not presented.isascii() or not presented.isprintable():
+        raise Unauthenticated("Send an API key: Authorization: Bearer sk-penstock-...")
+    return await parts.caller(presented)
+
+
+async def session(parts: PartsDep) -> AsyncIterator[AsyncSession]:
+    async with parts.db.begin() as opened:
+        yield opened
+
+
+CallerDep = Annotated[Caller, Depends(caller)]
+# scope="function": the transaction ends before the answer leaves. With FastAPI's default it would end
+# after, and a client could read 202 for a job whose commit then fails.
+SessionDep = Annotated[AsyncSession, Depends(session, scope="function")]
+IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key")]
+JobId = Annotated[
+    str, Path(pattern=r"^job_[0-9a-z]{26}$", examples=["job_01kaq0v9ej6xk0m3c8s5t1w2yz"])
+]

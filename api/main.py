@@ -1,0 +1,71 @@
+"""create_app(): routes, middleware and error handling meet here, nowhere else."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import structlog
+from fastapi import FastAPI
+
+from api import errors
+from api.deps import CallerDep, Parts
+from api.middleware import Around, BodyLimit
+from api.routes import events, generate, health, jobs, webhooks
+from api.streams import Hub
+from core import status, telemetry
+from core.config import Settings, settings
+from core.db.session import Database
+from core.events.log import EventLog, connect
+from core.forever import forever
+
+log = structlog.get_logger(__name__)
+
+# A request that waits longer for Postgres is answered 503: its client can try again, a hung one cannot.
+DATABASE_S = 5.0
+
+
+def create_app(config: Settings | None = None) -> FastAPI:
+    """One API process. Stateless: any number may stand behind one address."""
+    config = config or settings()
+    telemetry.setup(config, process="api")
+    app = FastAPI(
+        title="Penstock",
+        summary="Jobs for language models: once accepted, never lost.",
+        version="0.1.0",
+        lifespan=lambda app: _lifespan(app, config),
+        redirect_slashes=False,
+        # Every route but health needs a key; a docs page in a browser could not send one.
+        openapi_url=None,
+    )
+    for module in (jobs, events, generate, webhooks, health):
+        app.include_router(module.router)
+    app.add_middleware(BodyLimit, limit=config.max_body_bytes)
+    app.add_middleware(Around)
+    errors.install(app)
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi(_: CallerDep) -> dict[str, Any]:
+        """The API's description, for clients and for tests."""
+        return app.openapi()
+
+    return app
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI, config: Settings) -> AsyncIterator[None]:
+    database = Database(config, name="api", limit_s=DATABASE_S)
+    redis = connect(config)
+    events_log = EventLog(redis, config)
+    hub = Hub(config, database, events_log, redis)
+    parts = Parts(config, database, events_log, hub)
+    app.state.parts = parts
+    status.serve(config, {})
+    loops = {"bells": hub.listen, "fetch": hub.fetch, "sweep": hub.sweep, "pokes": parts.poking}
+    tasks = [asyncio.create_task(forever(name, loop)) for name, loop in loops.items()]
+    yield
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await redis.aclose()
+    await database.close()

@@ -1,0 +1,98 @@
+"""Jobs: submit, list, get, cancel."""
+
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Body, Query, Response
+from starlette.background import BackgroundTask
+
+from api import views
+from api.admission import admit
+from api.deps import CallerDep, IdempotencyKey, JobId, Parts, PartsDep, SessionDep
+from api.errors import ErrorEnvelope
+from core import telemetry
+from core.errors import InvalidInput, Unavailable
+from core.events.log import CANCEL_CHANNEL
+from core.jobs import service
+from core.jobs.job import State
+from core.jobs.kinds import JobSpec
+from core.jobs.submission import Wish
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorEnvelope}
+    for status in (400, 401, 404, 405, 409, 413, 415, 422, 429, 503)
+}
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=ERRORS)
+
+_EXAMPLE = {"kind": "inference", "prompt": "The river", "max_tokens": 40}
+
+
+def answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(body), status, headers, media_type="application/json")
+
+
+@router.post("", status_code=202, responses={202: {"model": views.JobView}})
+async def submit(
+    spec: Annotated[JobSpec, Body(examples=[_EXAMPLE])],
+    caller: CallerDep,
+    parts: PartsDep,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Accept a job. Once this answers 202 the job ends in exactly one terminal state."""
+    model = await admit(parts, spec, param="model")
+    key = spec.idempotency_key if idempotency_key is None else idempotency_key
+    if spec.idempotency_key not in (None, key):
+        raise InvalidInput("differs from the Idempotency-Key header", param="idempotency_key")
+    done = await parts.submit(Wish(caller, spec, model, key))
+    headers = {"location": f"/v1/jobs/{done.job.id}"}
+    if done.replayed:
+        headers["idempotency-replayed"] = "true"
+    else:
+        telemetry.JOBS_ACCEPTED.labels(spec.kind).inc()
+    response = answer(views.job(done.job), 202, headers)
+    response.background = BackgroundTask(parts.poke)
+    return response
+
+
+@router.get("", responses={200: {"model": views.JobList}})
+async def listed(
+    caller: CallerDep,
+    session: SessionDep,
+    state: State | None = None,
+    kind: Annotated[str | None, Query(pattern="^[a-z]{1,32}$")] = None,
+    after: Annotated[str | None, Query(pattern=r"^job_[0-9a-z]{26}$")] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> Response:
+    """Your jobs, newest first; `after=<last_id>` continues."""
+    jobs, more = await service.listed(
+        session, caller, state=state, kind=kind, after=after, limit=limit
+    )
+    return answer(views.page([views.job(job) for job in jobs], more))
+
+
+@router.get("/{job_id}", responses={200: {"model": views.JobView}})
+async def get(job_id: JobId, caller: CallerDep, session: SessionDep) -> Response:
+    """One job: its state, and its result or error once it has ended."""
+    job = await service.get(session, caller, job_id)
+    return answer(views.job(job, await service.queue_position(session, job)))
+
+
+@router.post("/{job_id}/cancel", responses={200: {"model": views.JobView}})
+async def cancel(
+    job_id: JobId, caller: CallerDep, parts: PartsDep, session: SessionDep
+) -> Response:
+    """Stop a job. A running one is asked to stop and keeps the text it has; poll for `cancelled`."""
+    job = await service.cancel(session, caller, job_id)
+    response = answer(views.job(job))
+    response.background = BackgroundTask(_tell, parts, job_id)
+    return response
+
+
+async def _tell(parts: Parts, job_id: str) -> None:
+    try:
+        await parts.log.publish(CANCEL_CHANNEL, job_id)
+        await parts.log.ring(job_id)
+    except Unavailable:
+        # Workers ask Postgres each second, readers sweep: the hint only makes it sooner.
+        return
+    await parts.poke()

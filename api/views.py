@@ -1,0 +1,90 @@
+"""What leaves the building: rows as the JSON that clients build on, and its shape for the OpenAPI page."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+
+from core.events.types import rfc3339
+from core.jobs import kinds
+from core.jobs.job import TERMINAL, Job, State
+
+
+class JobView(BaseModel):
+    """Times are RFC 3339 in UTC; `result` holds the text so far while the job runs."""
+
+    id: str
+    kind: str
+    state: State
+    model: str
+    priority: str
+    attempt: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    queue_position: int | None
+    usage: dict[str, Any] | None
+    result: dict[str, Any] | None
+    error: dict[str, Any] | None
+    metadata: dict[str, str]
+
+
+class JobList(BaseModel):
+    object: str
+    data: list[JobView]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class EventView(BaseModel):
+    """`seq` counts from 1 through all attempts of the job."""
+
+    seq: int
+    type: str
+    job_id: str
+    attempt: int
+    at: datetime
+    data: dict[str, Any]
+
+
+class EventList(BaseModel):
+    object: str
+    data: list[EventView]
+    has_more: bool
+
+
+def _time(at: datetime | None) -> str | None:
+    return rfc3339(at) if at is not None else None
+
+
+def job(row: Job, queue_position: int | None = None) -> dict[str, Any]:
+    """A job as the native surface shows it."""
+    done = State(row.state) in TERMINAL
+    return {
+        "id": row.id,
+        "kind": row.kind,
+        "state": row.state,
+        "model": row.model,
+        "priority": row.priority,
+        "attempt": row.attempt,
+        "created_at": _time(row.created_at),
+        "started_at": _time(row.started_at),
+        "finished_at": _time(row.finished_at),
+        "queue_position": queue_position,
+        "usage": row.usage,
+        "result": row.result if done else kinds.partial(row.kind, row.progress),
+        "error": row.error,
+        "metadata": row.labels,
+    }
+
+
+def page(items: list[dict[str, Any]], has_more: bool) -> dict[str, Any]:
+    """The list envelope of every surface; `after=<last_id>` is the next page."""
+    return {
+        "object": "list",
+        "data": items,
+        "first_id": items[0]["id"] if items else None,
+        "last_id": items[-1]["id"] if items else None,
+        "has_more": has_more,
+    }

@@ -1,0 +1,1 @@
+"""The models that can be asked for, and the names they go by."""

@@ -1,0 +1,66 @@
+"""Which models can be asked for: rows that workers write when they serve one, names that clients use."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.config import Settings
+from core.db.base import Base
+from core.errors import InvalidInput
+
+SIZES = ("1B", "7B", "30B")
+
+
+class Model(Base):
+    __tablename__ = "models"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    source: Mapped[str]
+    context: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A model as the rest of core needs it. `source`: a local folder or hub id; `context`: tokens."""
+
+    name: str
+    source: str
+    context: int
+
+
+async def register(session: AsyncSession, model: Served) -> None:
+    """Say that a worker serves this model; called at each start of a worker."""
+    row = {"source": model.source, "context": model.context, "seen_at": func.now()}
+    await session.execute(
+        insert(Model)
+        .values(name=model.name, **row)
+        .on_conflict_do_update(index_elements=[Model.name], set_=row)
+    )
+
+
+async def listed(session: AsyncSession) -> list[Served]:
+    rows = await session.execute(select(Model).order_by(Model.name))
+    return [Served(m.name, m.source, m.context) for m in rows.scalars()]
+
+
+def resolve(wanted: str, models: list[Served], settings: Settings, *, param: str) -> Served:
+    """The model behind a name or alias; the empty name is the default model.
+
+    Raises InvalidInput naming `param` and listing what there is.
+    """
+    by_name = {m.name: m for m in models}
+    aliases = dict.fromkeys(SIZES, settings.served_name) | settings.model_aliases
+    name = aliases.get(wanted, wanted) if wanted else settings.served_name
+    if name in by_name:
+        return by_name[name]
+    known = ", ".join(sorted(by_name)) or "none yet: start a worker"
+    raise InvalidInput(
+        f"The model {wanted or name!r} is not served here. Models: {known}.",
+        param=param,
+        code="model_not_found",
+    )

@@ -1,0 +1,94 @@
+"""Text to token ids and back, and chat messages to text, without torch: used before 202 and by workers."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+from huggingface_hub import snapshot_download
+from jinja2.exceptions import TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tokenizers import Tokenizer
+
+from core.errors import InvalidInput, Refused
+
+
+def folder(source: str) -> Path:
+    """The local folder of a model; the small files of a hub model are fetched once.
+
+    Raises Refused for a path that is not there.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return path
+    # A hub id is a name, or owner/name; anything else was meant as a folder.
+    if source.startswith(("/", ".", "~")) or source.count("/") > 1:
+        raise Refused(f"PENSTOCK_MODEL={source}: there is no such folder")
+    return Path(snapshot_download(source, allow_patterns=["*.json", "*.jinja", "tokenizer*"]))
+
+
+class Text:
+    """A model's tokenizer and chat template."""
+
+    def __init__(self, source: str) -> None:
+        place = folder(source)
+        if not (place / "tokenizer.json").is_file():
+            raise Refused(f"{source} has no tokenizer.json; use a model with a fast tokenizer")
+        self._tokenizer = Tokenizer.from_file(str(place / "tokenizer.json"))
+        config: dict[str, Any] = {}
+        if (place / "tokenizer_config.json").is_file():
+            config = orjson.loads((place / "tokenizer_config.json").read_bytes())
+        template = config.get("chat_template")
+        if (place / "chat_template.jinja").is_file():
+            template = (place / "chat_template.jinja").read_text()
+        self._marks = {
+            name: token["content"] if isinstance(token, dict) else token
+            for name in ("bos_token", "eos_token")
+            if (token := config.get(name))
+        }
+        # The model's own template is foreign code: it runs in jinja's sandbox.
+        sandbox = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        sandbox.globals["raise_exception"] = _refuse
+        self._template = sandbox.from_string(template) if isinstance(template, str) else None
+
+    def encode(self, text: str, *, special: bool = True) -> list[int]:
+        """Token ids; `special`: with the marks the model expects around a bare prompt."""
+        return list(self._tokenizer.encode(text, add_special_tokens=special).ids)
+
+    def decode(self, ids: list[int]) -> str:
+        return str(self._tokenizer.decode(ids))
+
+    def chat(self, messages: list[dict[str, str]]) -> list[int]:
+        """Token ids of a conversation up to where the assistant speaks next.
+
+        Raises InvalidInput when the model has no chat template or its template refuses the messages.
+        """
+        if self._template is None:
+            raise InvalidInput("This model has no chat template; send prompt", param="messages")
+        try:
+            text = self._template.render(
+                messages=messages, add_generation_prompt=True, **self._marks
+            )
+        except Exception as error:
+            # Foreign code may raise anything; nothing of ours runs in there.
+            raise InvalidInput(
+                f"The model's chat template refuses these messages: {error}", param="messages"
+            ) from error
+        return self.encode(text, special=False)
+
+
+def _refuse(message: str) -> None:
+    raise TemplateError(message)
+
+
+@lru_cache(maxsize=8)
+def load(source: str) -> Text:
+    """The tokenizer of a model, read once a process."""
+    return Text(source)
+
+
+def prompt_ids(text: Text, spec: dict[str, Any]) -> list[int]:
+    """Token ids of an inference spec's prompt or messages."""
+    if spec.get("messages") is not None:
+        return text.chat(spec["messages"])
+    return text.encode(spec["prompt"])

@@ -1,0 +1,163 @@
+"""Every environment variable Penstock reads, typed, with its default and its unit."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MODEL_FOLDER = Path(__file__).parent / "model" / "rill"
+
+
+class Settings(BaseSettings):
+    """One instance a process. Names without a prefix are the ones every host platform already sets."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PENSTOCK_", env_file=".env", extra="ignore", populate_by_name=True
+    )
+
+    # Where the truth and the brokers are.
+    database_url: str = Field(
+        "postgresql://penstock:penstock@localhost:5432/penstock", validation_alias="DATABASE_URL"
+    )
+    redis_url: str = Field("redis://localhost:6379/0", validation_alias="REDIS_URL")
+    celery_broker_url: str = Field("", validation_alias="CELERY_BROKER_URL")
+    kafka_bootstrap_servers: str = Field(
+        "localhost:9092", validation_alias="KAFKA_BOOTSTRAP_SERVERS"
+    )
+    kafka_replication: int = Field(1, ge=1, description="Replicas of each topic at its creation.")
+    kafka_partitions: int = Field(6, ge=1, description="Partitions of each topic at its creation.")
+    kafka_session_timeout_s: float = Field(10.0, gt=0)
+    database_pool: int = Field(
+        32, ge=1, description="Connections a process: group commit needs many."
+    )
+
+    # The API.
+    host: str = "127.0.0.1"
+    port: int = 8000
+    max_body_bytes: int = Field(2 * 1024 * 1024, ge=1024)
+    sse_max_connections: int = Field(
+        4000, ge=1, description="Open streams a process; beyond it 429."
+    )
+    sse_max_connections_per_tenant: int = Field(3000, ge=1)
+    sse_keepalive_s: float = Field(15.0, gt=0)
+    key_cache_s: float = Field(
+        5.0, ge=0, description="How long a revoked key may still be accepted."
+    )
+    idempotency_ttl_h: float = Field(168.0, gt=0)
+    generate_timeout_s: float = Field(300.0, gt=0, description="How long POST /generate waits.")
+
+    # Models and the engine.
+    model: str = Field(str(MODEL_FOLDER), description="A local folder or a Hugging Face id.")
+    model_name: str = Field(
+        "", description="The name clients use; empty: the folder's or id's last part."
+    )
+    model_aliases: Annotated[dict[str, str], NoDecode] = Field(
+        default_factory=dict,
+        description="alias=model, comma separated. 1B, 7B and 30B fall back to the model above.",
+    )
+    engine: str = Field(
+        "vllm", description="vllm, or module:factory of another workers.engine.Engine."
+    )
+    engine_dtype: str = Field("auto", description="auto, float32, bfloat16 or float16.")
+    engine_max_sequences: int = Field(64, ge=1, description="Jobs that run at once in one engine.")
+    engine_max_context: int = Field(0, ge=0, description="Tokens; 0: what the model says.")
+    engine_kv_cache_mb: int = Field(256, ge=16, description="CPU only: size of the KV cache.")
+    engine_eager: bool = Field(
+        True, description="No graph capture or compilation: right for small models."
+    )
+
+    engine_stream_interval: int = Field(
+        1, ge=1, description="Engine steps gathered into one chunk."
+    )
+
+    # Guarantees. Seconds; the origin of each default is docs/decisions/0003.
+    inference_lease_s: float = Field(15.0, gt=0)
+    inference_heartbeat_s: float = Field(5.0, gt=0)
+    stall_s: float = Field(
+        30.0, gt=0, description="No engine progress for so long: the lease is let go."
+    )
+    rescue_every_s: float = Field(1.0, gt=0)
+    lock_grace_s: float = Field(
+        2.0, gt=0, description="A worker's lock free for so long: it is dead."
+    )
+    ring_again_s: float = Field(
+        10.0, gt=0, description="A doorbell unanswered for so long is lost."
+    )
+    sweep_every_s: float = Field(1.0, gt=0)
+    drain_s: float = Field(
+        20.0, ge=0, description="A stopping worker's time before it hands jobs back."
+    )
+    max_attempts: int = Field(
+        5, ge=1, description="Failed or lost attempts before a job is failed."
+    )
+    retry_backoff_s: float = Field(
+        1.0, ge=0, description="First pause after a retryable error; doubles."
+    )
+    log_ttl_h: float = Field(24.0, gt=0, description="How long a job's live log stays in Redis.")
+    flush_ms: float = Field(
+        8.0, ge=0, description="Token deltas are gathered this long before append."
+    )
+
+    # Webhooks.
+    webhook_allow_nets: Annotated[list[str], NoDecode] = Field(
+        default_factory=list,
+        description="CIDRs that deliveries may reach though they are not public.",
+    )
+    webhook_allow_http: bool = False
+    webhook_timeout_s: float = Field(20.0, gt=0)
+    webhook_slots: int = Field(16, ge=1)
+    webhook_per_endpoint: int = Field(4, ge=1)
+    webhook_schedule_s: Annotated[list[float], NoDecode] = Field(
+        # The example schedule of Standard Webhooks 1.0: ten attempts over 75 h 35 m.
+        default_factory=lambda: [0.0, 5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400]
+    )
+
+    # Telemetry.
+    metrics_port: int = Field(0, ge=0, description="Control and workers: 0 is off.")
+    metrics_host: str = "127.0.0.1"
+    log_level: str = "INFO"
+    log_json: bool = True
+
+    @field_validator("webhook_allow_nets", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return (
+            [v.strip() for v in value.split(",") if v.strip()] if isinstance(value, str) else value
+        )
+
+    @field_validator("webhook_schedule_s", mode="before")
+    @classmethod
+    def _split_numbers(cls, value: object) -> object:
+        return [float(v) for v in value.split(",")] if isinstance(value, str) else value
+
+    @field_validator("model_aliases", mode="before")
+    @classmethod
+    def _split_pairs(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = [p.split("=", 1) for p in value.split(",") if p.strip()]
+        if any(len(p) != 2 for p in pairs):
+            raise ValueError("write alias=model, comma separated, e.g. 7B=mistral,30B=big")
+        return {alias.strip(): model.strip() for alias, model in pairs}
+
+    @property
+    def served_name(self) -> str:
+        return self.model_name or Path(self.model).name
+
+    @property
+    def broker_url(self) -> str:
+        return self.celery_broker_url or self.redis_url
+
+    @property
+    def async_database_url(self) -> str:
+        """SQLAlchemy's spelling of DATABASE_URL, whatever scheme the host platform wrote."""
+        _, _, rest = self.database_url.partition("://")
+        return f"postgresql+psycopg://{rest}"
+
+
+@lru_cache
+def settings() -> Settings:
+    """The process's settings, read once."""
+    return Settings()

@@ -1,0 +1,1 @@
+"""Postgres: the declarative base and the one place that commits."""

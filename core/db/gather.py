@@ -1,0 +1,52 @@
+"""Group commit in the application: concurrent calls of one verb share one statement."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Gather(Generic[T, R]):
+    """`await gather(item)` runs `together([item, ...])` with whatever else arrived meanwhile.
+
+    Nothing waits for company: a lone item leaves at once, and those that arrive while a batch is under
+    way leave as the next one. `together` answers in the order of its items; its error is everyone's.
+    A caller that is cancelled before its item left takes it back.
+    """
+
+    def __init__(
+        self, together: Callable[[Sequence[T]], Awaitable[Sequence[R]]], limit: int
+    ) -> None:
+        self._together = together
+        self._limit = limit
+        self._waiting: list[tuple[T, asyncio.Future[R]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def __call__(self, item: T) -> R:
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._task is None:
+            self._task = asyncio.create_task(self._drain())
+        return await future
+
+    async def _drain(self) -> None:
+        try:
+            while self._waiting:
+                waiting = [entry for entry in self._waiting if not entry[1].done()]
+                batch, self._waiting = waiting[: self._limit], waiting[self._limit :]
+                if not batch:
+                    return
+                try:
+                    answers = await self._together([item for item, _ in batch])
+                except Exception as error:  # noqa: BLE001, RUF100 - whatever it is belongs to the callers
+                    for _, future in batch:
+                        if not future.done():
+                            future.set_exception(error)
+                    continue
+                for (_, future), answer in zip(batch, answers, strict=True):
+                    if not future.done():
+                        future.set_result(answer)
+        finally:
+            self._task = None

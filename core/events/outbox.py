@@ -1,0 +1,65 @@
+"""The outbox: a move of a job and everything that tells of it, in one statement.
+
+A move that commits has its numbered event, its webhook deliveries and its outbox row; one that does
+not commit has none of them. The relay carries outbox rows to Kafka and deletes them (workers/relay.py).
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, TextClause, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.db.base import Base
+
+
+class Outgoing(Base):
+    __tablename__ = "outbox"
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    type: Mapped[str]
+    job_id: Mapped[str]
+    payload: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+# The columns that every move returns, and that the record is made from.
+FACT = "id, tenant_id, kind, state, attempt, seq"
+
+_RECORD = """
+WITH moved AS ({move}),
+fact AS (
+    INSERT INTO job_events (job_id, seq, type, attempt, at, data)
+    SELECT id, seq, fact_type, attempt, now(), fact_data FROM moved
+), told AS (
+    SELECT id, tenant_id, fact_type, 'evt_' || substr(id, 5) || '_' || seq AS event_id,
+           jsonb_build_object('id', id, 'seq', seq, 'state', state, 'attempt', attempt) AS data
+    FROM moved
+), notice AS (
+    INSERT INTO webhook_deliveries (id, tenant_id, endpoint_id, event_id, event_type, body)
+    SELECT 'wd_' || replace(gen_random_uuid()::text, '-', ''), t.tenant_id, e.id, t.event_id,
+           t.fact_type, jsonb_build_object(
+               'id', t.event_id, 'object', 'event', 'type', t.fact_type,
+               'created_at', floor(extract(epoch FROM now()))::bigint,
+               'timestamp', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+               'data', t.data)::text
+    FROM told t JOIN webhook_endpoints e
+      ON e.tenant_id = t.tenant_id AND e.enabled AND t.fact_type = ANY (e.event_types)
+), outgoing AS (
+    INSERT INTO outbox (type, job_id, payload)
+    SELECT fact_type, id, jsonb_build_object(
+        'event_id', 'evt_' || substr(id, 5) || '_' || seq, 'kind', kind, 'tenant', tenant_id,
+        'state', state, 'attempt', attempt, 'seq', seq)
+    FROM moved
+)
+SELECT moved.*, now() AS at FROM moved
+"""
+
+
+def recorded(move: str) -> TextClause:
+    """SQL that makes `move` and records it.
+
+    `move` is one INSERT or UPDATE of jobs whose RETURNING names FACT, `fact_type` and `fact_data`
+    (jsonb), and may name more for its caller. Every row it returns is recorded; no row, no record.
+    The rows come back with `at`, the time of the record.
+    """
+    return text(_RECORD.format(move=move))

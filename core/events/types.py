@@ -1,0 +1,46 @@
+"""The names of what can happen to a job, past tense, and the shape every reader gets."""
+
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import orjson
+
+QUEUED = "job.queued"
+STARTED = "job.started"
+REQUEUED = "job.requeued"
+SUCCEEDED = "job.succeeded"
+FAILED = "job.failed"
+CANCELLED = "job.cancelled"
+EXPIRED = "job.expired"
+# Said while a job runs; live in Redis, summed up in Postgres.
+SNAPSHOT = "snapshot"
+OUTPUT_DELTA = "output.delta"
+PROGRESS = "progress"
+
+TERMINAL = frozenset({SUCCEEDED, FAILED, CANCELLED, EXPIRED})
+FACTS = (QUEUED, STARTED, REQUEUED, SUCCEEDED, FAILED, CANCELLED, EXPIRED)
+
+
+class Event(NamedTuple):
+    """One numbered event. `body` is its JSON, rendered once and shared by every reader."""
+
+    seq: int
+    type: str
+    body: bytes
+
+    @property
+    def terminal(self) -> bool:
+        return self.type in TERMINAL
+
+
+def rfc3339(at: datetime) -> str:
+    """UTC with microseconds and a Z, as the API writes every time."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def event(
+    seq: int, kind: str, job_id: str, attempt: int, at: datetime, data: dict[str, Any]
+) -> Event:
+    """Render an event: {"seq", "type", "job_id", "attempt", "at", "data"}."""
+    body = {"seq": seq, "type": kind, "job_id": job_id, "attempt": attempt}
+    return Event(seq, kind, orjson.dumps({**body, "at": rfc3339(at), "data": data}))

@@ -1,0 +1,134 @@
+"""The Job row, its states, and the numbers that fence and order what is said about it.
+
+    queued -> running -> succeeded | failed | cancelled | expired
+       ^         |
+       '-requeue-'
+
+`attempt` rises with each claim and fences every later write of that attempt. `seq` is the last event
+number that Postgres vouches for: `progress` holds everything said up to it. `seq_ceiling` bounds the
+numbers a running attempt may have used, so that a lost one's numbers are never given out twice.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger, String, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.db.base import Base
+
+
+class State(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+TERMINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.EXPIRED})
+
+
+class Job(Base):
+    __tablename__ = "jobs"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    kind: Mapped[str] = mapped_column(String(32))
+    model: Mapped[str]
+    priority: Mapped[str] = mapped_column(String(16))
+    rank: Mapped[int] = mapped_column(SmallInteger, comment="priority as a number, 0 first")
+    queue: Mapped[str] = mapped_column(comment="the Celery queue: kind.class.model")
+    state: Mapped[str] = mapped_column(String(16), server_default="queued")
+    spec: Mapped[dict[str, Any]]
+    labels: Mapped[dict[str, Any]] = mapped_column("metadata", comment="the client's own pairs")
+
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    available_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    deadline: Mapped[datetime | None]
+    rung_at: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    cancel_requested_at: Mapped[datetime | None]
+
+    attempt: Mapped[int] = mapped_column(server_default="0")
+    failures: Mapped[int] = mapped_column(server_default="0", comment="charged attempts")
+    worker_id: Mapped[str | None]
+    lease_until: Mapped[datetime | None]
+    seq: Mapped[int] = mapped_column(server_default="1")
+    seq_ceiling: Mapped[int] = mapped_column(server_default="1")
+    progress: Mapped[dict[str, Any] | None]
+
+    result: Mapped[dict[str, Any] | None]
+    usage: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
+
+    __table_args__ = (
+        CheckConstraint(
+            "state IN ('queued','running','succeeded','failed','cancelled','expired')", name="state"
+        ),
+        CheckConstraint("(state = 'running') = (lease_until IS NOT NULL)", name="leased"),
+        Index("ix_jobs_tenant", "tenant_id", "id"),
+        Index(
+            "ix_jobs_queued",
+            "queue",
+            "tenant_id",
+            "rank",
+            "id",
+            postgresql_where=text("state = 'queued' AND rung_at IS NULL"),
+        ),
+        Index(
+            "ix_jobs_rung",
+            "queue",
+            "rung_at",
+            postgresql_where=text("state = 'queued' AND rung_at IS NOT NULL"),
+        ),
+        Index(
+            "ix_jobs_running", "queue", "lease_until", postgresql_where=text("state = 'running'")
+        ),
+        Index(
+            "ix_jobs_deadline",
+            "deadline",
+            postgresql_where=text("state = 'queued' AND deadline IS NOT NULL"),
+        ),
+    )
+
+
+class JobEvent(Base):
+    """The state changes of a job, each written in the statement that made it."""
+
+    __tablename__ = "job_events"
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True)
+    type: Mapped[str] = mapped_column(String(32))
+    attempt: Mapped[int]
+    at: Mapped[datetime] = mapped_column(server_default=func.now())
+    data: Mapped[dict[str, Any]]
+
+
+class IdempotencyKey(Base):
+    """A client's own name for a submission: the same key and body is the same job."""
+
+    __tablename__ = "idempotency_keys"
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    fingerprint: Mapped[bytes]
+    job_id: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
+
+
+class Worker(Base):
+    """A living worker process: what it takes, how much of it, and the lock that shows it lives."""
+
+    __tablename__ = "workers"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    role: Mapped[str]
+    queues: Mapped[list[str]]
+    slots: Mapped[int]
+    host: Mapped[str]
+    pid: Mapped[int]
+    draining: Mapped[bool] = mapped_column(server_default=text("false"))
+    started_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    last_seen: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -1,0 +1,100 @@
+"""The union of all job kinds: adding a kind starts here (docs/adding-a-job-kind.md)."""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+
+from core.config import Settings
+from core.jobs import inference
+from core.jobs.inference import InferenceSpec, no_nul
+
+KINDS = (inference.KIND,)
+Priority = Literal["interactive", "batch"]
+RANKS: dict[str, int] = {"interactive": 0, "batch": 1}
+_WINDOW = re.compile(r"([1-9]\d{0,6})([smhd])")
+_UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+MetadataValue = Annotated[str, StringConstraints(max_length=512)]
+
+
+class Envelope(BaseModel):
+    """What every job carries beside its own fields."""
+
+    model_config = ConfigDict(extra="forbid")
+    priority: Priority = "interactive"
+    completion_window: str | None = Field(
+        None, description="a number and s, m, h or d: 90s, 24h; at most 30d", examples=["24h"]
+    )
+    idempotency_key: str | None = Field(
+        None, description="the Idempotency-Key header, for clients that cannot send one"
+    )
+    metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=16)
+
+    @field_validator("completion_window")
+    @classmethod
+    def _window(cls, value: str | None) -> str | None:
+        if value is not None and window_s(value) > 30 * 86400:
+            raise ValueError("is over 30d; give 30d or less")
+        return value
+
+    @field_validator("metadata")
+    @classmethod
+    def _clean_metadata(cls, value: dict[str, str]) -> dict[str, str]:
+        return {no_nul(k): no_nul(v) for k, v in value.items()}
+
+
+class InferenceJob(InferenceSpec, Envelope):
+    """POST /v1/jobs with kind inference."""
+
+    kind: Literal["inference"]
+
+
+# One more kind makes this Annotated[InferenceJob | BatchJob, Field(discriminator="kind")].
+JobSpec = InferenceJob
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds. How long an attempt may be silent, and how often it says that it lives."""
+
+    lease_s: float
+    heartbeat_s: float
+
+
+def limits(kind: str, settings: Settings) -> Limits:
+    match kind:
+        case inference.KIND:
+            return Limits(settings.inference_lease_s, settings.inference_heartbeat_s)
+    raise ValueError(f"unknown kind {kind!r}")
+
+
+def partial(kind: str, progress: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What a client may see of an unfinished result."""
+    match kind:
+        case inference.KIND:
+            return inference.partial(progress)
+    raise ValueError(f"unknown kind {kind!r}")
+
+
+def join(kind: str, progress: dict[str, Any] | None, said: list[dict[str, Any]]) -> dict[str, Any]:
+    """Progress with what the live log knows beyond it."""
+    match kind:
+        case inference.KIND:
+            return inference.join(progress, said)
+    raise ValueError(f"unknown kind {kind!r}")
+
+
+def window_s(value: str) -> int:
+    """Seconds of a completion window. Raises ValueError, which pydantic turns into a named field."""
+    match = _WINDOW.fullmatch(value)
+    if match is None:
+        raise ValueError("must be a number and one of s, m, h, d, such as 90s or 24h")
+    return int(match[1]) * _UNIT_S[match[2]]
+
+
+def queue_name(kind: str, priority: str, model: str) -> str:
+    """The Celery queue of a job: by kind, class and model."""
+    return f"{kind}.{priority}.{model}"

@@ -1,0 +1,142 @@
+"""Which queued jobs get a doorbell next: priority, then an even share of slots for each tenant.
+
+The backlog stays in Postgres. Only about twice the free slots of a queue are rung at once, so order,
+fairness and cancelling are one ORDER BY here and not a surgery on broker lists.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+# A queue without a living worker: a few doorbells wait for it, so that the first one starts at once.
+NO_WORKER_ROOM = 4
+
+
+def suspect_after(max_attempts: int) -> int:
+    """Lost attempts after which a job may be what kills its worker: of such jobs that share a worker, one
+    runs at a time. Below max_attempts, so that a neighbour is never ended for the culprit's deeds."""
+    return max(1, min(3, max_attempts - 1))
+
+
+_QUEUES = text(
+    """WITH RECURSIVE waiting AS (
+           (SELECT queue FROM jobs WHERE state = 'queued' AND rung_at IS NULL ORDER BY queue LIMIT 1)
+           UNION ALL
+           SELECT (SELECT j.queue FROM jobs j WHERE j.state = 'queued' AND j.rung_at IS NULL
+                     AND j.queue > w.queue ORDER BY j.queue LIMIT 1)
+           FROM waiting w WHERE w.queue IS NOT NULL)
+       SELECT w.queue,
+              (SELECT coalesce(sum(slots), 0) FROM workers k WHERE w.queue = ANY (k.queues)
+                 AND NOT k.draining AND k.last_seen > now() - interval '10 s')::int AS slots,
+              (SELECT count(*) FROM jobs j WHERE j.queue = w.queue AND j.state = 'running')::int AS running,
+              (SELECT count(*) FROM jobs j WHERE j.queue = w.queue AND j.state = 'queued'
+                 AND j.rung_at IS NOT NULL)::int AS rung
+       FROM waiting w WHERE w.queue IS NOT NULL"""
+)
+
+_PICK = text(
+    """WITH RECURSIVE tenants AS (
+           (SELECT tenant_id FROM jobs WHERE queue = :queue AND state = 'queued' AND rung_at IS NULL
+            ORDER BY tenant_id LIMIT 1)
+           UNION ALL
+           SELECT (SELECT j.tenant_id FROM jobs j WHERE j.queue = :queue AND j.state = 'queued'
+                     AND j.rung_at IS NULL AND j.tenant_id > t.tenant_id ORDER BY j.tenant_id LIMIT 1)
+           FROM tenants t WHERE t.tenant_id IS NOT NULL),
+       busy AS (SELECT tenant_id, count(*) AS held FROM jobs
+                WHERE queue = :queue AND (state = 'running' OR (state = 'queued' AND rung_at IS NOT NULL))
+                GROUP BY tenant_id),
+       -- Queues that share a worker share its death.
+       beside AS (SELECT unnest(k.queues) AS queue FROM workers k WHERE :queue = ANY (k.queues)
+                  UNION SELECT :queue),
+       suspects AS (SELECT count(*) AS out FROM jobs WHERE failures >= :suspect
+                    AND queue IN (SELECT queue FROM beside)
+                    AND (state = 'running' OR (state = 'queued' AND rung_at IS NOT NULL))),
+       candidates AS (
+           SELECT c.id, c.rank, c.failures, coalesce(b.held, 0)
+                  + row_number() OVER (PARTITION BY c.tenant_id ORDER BY c.rank, c.id) AS turn
+           FROM tenants t
+           CROSS JOIN LATERAL (
+               SELECT id, tenant_id, rank, failures FROM jobs
+               WHERE queue = :queue AND tenant_id = t.tenant_id AND state = 'queued'
+                 AND rung_at IS NULL AND available_at <= now()
+               ORDER BY rank, id LIMIT :room) c
+           LEFT JOIN busy b ON b.tenant_id = c.tenant_id),
+       fit AS (
+           SELECT *, row_number() OVER (PARTITION BY failures >= :suspect
+                                        ORDER BY rank, turn, id) AS nth
+           FROM candidates),
+       chosen AS (
+           SELECT id FROM fit, suspects
+           WHERE failures < :suspect OR (nth = 1 AND suspects.out = 0)
+           ORDER BY rank, turn, id LIMIT :room)
+       UPDATE jobs SET rung_at = now()
+       WHERE id IN (SELECT id FROM jobs WHERE id IN (SELECT id FROM chosen) FOR UPDATE SKIP LOCKED)
+         AND state = 'queued' AND rung_at IS NULL
+       RETURNING id, rank"""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """A queue with waiting jobs: its workers' slots, and what is running or rung of it."""
+
+    queue: str
+    slots: int
+    running: int
+    rung: int
+
+    @property
+    def room(self) -> int:
+        """How many more doorbells it may get: twice its free slots, less those that are out."""
+        if self.slots == 0:
+            return max(NO_WORKER_ROOM - self.rung, 0)
+        # At least a few beyond the slots: a freed slot must find its next job already rung.
+        return max(2 * max(self.slots - self.running, 0) + min(self.slots, 16) - self.rung, 0)
+
+
+async def choose(session: AsyncSession, suspect: int = 3) -> list[tuple[str, str]]:
+    """Mark the next jobs of every queue as rung; returns (queue, job id) in the order to ring."""
+    chosen: list[tuple[str, str]] = []
+    for row in (await session.execute(_QUEUES)).all():
+        depth = Depth(row.queue, row.slots, row.running, row.rung)
+        if depth.room:
+            picked = await session.execute(
+                _PICK, {"queue": depth.queue, "room": depth.room, "suspect": suspect}
+            )
+            ids = sorted((r.rank, r.id) for r in picked)
+            chosen += [(depth.queue, job_id) for _, job_id in ids]
+    return chosen
+
+
+_RUNG = text(
+    """SELECT queue, count(*)::int AS rung FROM jobs WHERE state = 'queued' AND rung_at IS NOT NULL
+       GROUP BY queue HAVING min(rung_at) < now() - make_interval(secs => :after)"""
+)
+
+
+async def unanswered(session: AsyncSession, after_s: float) -> dict[str, int]:
+    """Queues with a doorbell that is older than `after_s`, and how many doorbells each has out."""
+    return {row.queue: row.rung for row in await session.execute(_RUNG, {"after": after_s})}
+
+
+_SILENT = text(
+    """UPDATE jobs SET rung_at = NULL
+       WHERE id IN (SELECT id FROM jobs WHERE state = 'queued' AND queue = :queue
+                      AND rung_at < now() - make_interval(secs => :after)
+                    ORDER BY rung_at LIMIT 1000 FOR UPDATE SKIP LOCKED)
+       RETURNING id"""
+)
+
+
+async def unring(session: AsyncSession, queue: str, after_s: float) -> int:
+    """Forget the doorbells of `queue` that nobody answered within `after_s`, so that they ring again."""
+    return len((await session.execute(_SILENT, {"queue": queue, "after": after_s})).all())
+
+
+async def depths(session: AsyncSession) -> dict[str, int]:
+    """Queued jobs by queue, for the gauge."""
+    rows = await session.execute(
+        text("SELECT queue, count(*) AS n FROM jobs WHERE state = 'queued' GROUP BY queue")
+    )
+    return {row.queue: row.n for row in rows}

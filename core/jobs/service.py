@@ -1,0 +1,108 @@
+"""The client's verbs: submit, get, list, cancel. A tenant sees its own jobs and no others."""
+
+from sqlalchemy import func, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.catalog.models import Served
+from core.errors import Conflict, NotFound
+from core.events import outbox
+from core.jobs.job import TERMINAL, Job, State
+from core.jobs.kinds import JobSpec
+from core.jobs.submission import Submitted, Wish, check_key, submit_all
+from core.security.keys import Caller
+
+# Counting a deeper queue than this costs more than the number is worth to a client.
+POSITION_CAP = 10_000
+
+
+async def submit(
+    session: AsyncSession,
+    caller: Caller,
+    spec: JobSpec,
+    model: Served,
+    *,
+    idempotency_key: str | None = None,
+) -> Submitted:
+    """Record a job whose spec was checked against `model`; it is accepted once the session commits.
+
+    Raises InvalidInput for a bad key, Conflict when the key was used with another body.
+    """
+    check_key(idempotency_key)
+    (done,) = await submit_all(session, [Wish(caller, spec, model, idempotency_key)])
+    if isinstance(done, Conflict):
+        raise done
+    return done
+
+
+async def get(session: AsyncSession, caller: Caller, job_id: str) -> Job:
+    """Raises NotFound for a job that is not there or not this tenant's: the two look the same."""
+    job = await session.scalar(
+        select(Job).where(Job.id == job_id, Job.tenant_id == caller.tenant_id)
+    )
+    if job is None:
+        raise NotFound(f"No job {job_id}. Check the id and the key's tenant.", param="job_id")
+    return job
+
+
+async def queue_position(session: AsyncSession, job: Job) -> int | None:
+    """1 is next; counted up to POSITION_CAP. None when the job is not queued."""
+    if job.state != State.QUEUED:
+        return None
+    ahead = (
+        select(Job.id)
+        .where(Job.queue == job.queue, Job.state == State.QUEUED, Job.id < job.id)
+        .limit(POSITION_CAP)
+        .subquery()
+    )
+    return 1 + (await session.scalar(select(func.count()).select_from(ahead)) or 0)
+
+
+async def listed(
+    session: AsyncSession,
+    caller: Caller,
+    *,
+    state: State | None = None,
+    kind: str | None = None,
+    after: str | None = None,
+    limit: int = 20,
+) -> tuple[list[Job], bool]:
+    """Newest first, from below `after`. Returns the page and whether there is more."""
+    query = select(Job).where(Job.tenant_id == caller.tenant_id).order_by(Job.id.desc())
+    if state is not None:
+        query = query.where(Job.state == state)
+    if kind is not None:
+        query = query.where(Job.kind == kind)
+    if after is not None:
+        query = query.where(Job.id < after)
+    jobs = list((await session.scalars(query.limit(limit + 1))).all())
+    return jobs[:limit], len(jobs) > limit
+
+
+_CANCEL_QUEUED = outbox.recorded(
+    f"""UPDATE jobs SET state = 'cancelled', finished_at = now(), seq = seq + 1, rung_at = NULL,
+            cancel_requested_at = now(),
+            result = CASE WHEN progress ? 'text' THEN jsonb_build_object('text', progress -> 'text') END
+        WHERE id = :id AND tenant_id = :tenant AND state = 'queued'
+        RETURNING {outbox.FACT}, 'job.cancelled' AS fact_type, '{{}}'::jsonb AS fact_data"""  # noqa: S608 - only constants are formatted in
+)
+
+_CANCEL_RUNNING = text(
+    """UPDATE jobs SET cancel_requested_at = coalesce(cancel_requested_at, now())
+       WHERE id = :id AND tenant_id = :tenant AND state = 'running' RETURNING id"""
+)
+
+
+async def cancel(session: AsyncSession, caller: Caller, job_id: str) -> Job:
+    """A queued job ends here; a running one is asked to. The caller rings both after the commit.
+
+    Cancelling twice is not an error. Raises NotFound, or Conflict when the job ended otherwise.
+    """
+    which = {"id": job_id, "tenant": caller.tenant_id}
+    # A claim may slip between the two statements, a requeue after them: look until one of them held.
+    for statement in (_CANCEL_QUEUED, _CANCEL_RUNNING, _CANCEL_QUEUED):
+        if (await session.execute(statement, which)).one_or_none() is not None:
+            break
+    job = await get(session, caller, job_id)
+    if State(job.state) in TERMINAL - {State.CANCELLED}:
+        raise Conflict(f"The job has already {job.state}; nothing to cancel", code="job_ended")
+    return job

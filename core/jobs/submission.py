@@ -1,0 +1,200 @@
+"""Submitting: many wishes in one transaction, each with an answer of its own.
+
+An API process gathers the submissions that arrive together (core/db/gather.py): the transaction, not the
+work in it, is what a submission costs.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+from sqlalchemy import bindparam, select, text, tuple_
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.types import Float, Integer, LargeBinary, Text
+
+from core.catalog.models import Served
+from core.errors import Conflict, InvalidInput
+from core.events import outbox
+from core.ids import new_id
+from core.jobs.job import IdempotencyKey, Job
+from core.jobs.kinds import RANKS, JobSpec, queue_name, window_s
+from core.security.keys import Caller
+
+MAX_KEY = 255
+_ENVELOPE = {"priority", "completion_window", "metadata", "kind", "model", "idempotency_key"}
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A checked spec on its way to being a job. `key`: the client's idempotency key."""
+
+    caller: Caller
+    spec: JobSpec
+    model: Served
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """`replayed`: the idempotency key had already made this job."""
+
+    job: Job
+    replayed: bool
+
+
+def check_key(key: str | None) -> None:
+    """Raises InvalidInput for a key that cannot be kept."""
+    if key is not None and not (1 <= len(key) <= MAX_KEY and key.isprintable()):
+        raise InvalidInput(
+            f"Idempotency-Key must have 1 to {MAX_KEY} printable characters",
+            param="Idempotency-Key",
+        )
+
+
+async def submit_all(session: AsyncSession, wishes: Sequence[Wish]) -> list[Submitted | Conflict]:
+    """Record them; they are accepted once the session commits. Answers in the order of the wishes."""
+    named = [(wish, new_id("job")) for wish in wishes]
+    late = await _reserve(session, named)
+    made = await _insert(session, [(wish, job_id) for wish, job_id in named if job_id not in late])
+    # After the insert: the first of two twins in this very batch has only now a row to show.
+    first = await _replays(session, [wish for wish, job_id in named if job_id in late])
+    return [
+        Submitted(made[job_id], replayed=False)
+        if job_id not in late
+        else _replay(wish, first[(wish.caller.tenant_id, wish.key)])
+        for wish, job_id in named
+    ]
+
+
+def _replay(wish: Wish, first: tuple[bytes, Job]) -> Submitted | Conflict:
+    mark, job = first
+    if mark == fingerprint(wish.spec):
+        return Submitted(job, replayed=True)
+    return Conflict(
+        "This Idempotency-Key was used with another body; use a new key for a new job",
+        param="Idempotency-Key",
+        code="idempotency_key_reused",
+    )
+
+
+_INSERT = outbox.recorded(
+    f"""INSERT INTO jobs (id, tenant_id, kind, model, priority, rank, queue, spec, metadata, deadline)
+        SELECT v.id, v.tenant, v.kind, v.model, v.priority, v.rank, v.queue, v.spec, v.labels,
+               now() + make_interval(secs => v.win)
+        FROM unnest(:ids, :tenants, :kinds, :models, :priorities, :ranks, :queues,
+                    cast(:specs AS jsonb[]), cast(:labels AS jsonb[]), :windows)
+             AS v(id, tenant, kind, model, priority, rank, queue, spec, labels, win)
+        RETURNING {outbox.FACT}, created_at, available_at, deadline, 'job.queued' AS fact_type,
+                  jsonb_build_object('queue', queue) AS fact_data"""  # noqa: S608 - only constants are formatted in
+).bindparams(
+    *(
+        bindparam(name, type_=ARRAY(Text))
+        for name in ("ids", "tenants", "kinds", "models", "priorities", "queues", "specs", "labels")
+    ),
+    bindparam("ranks", type_=ARRAY(Integer)),
+    bindparam("windows", type_=ARRAY(Float)),
+)
+
+
+async def _insert(session: AsyncSession, new: Sequence[tuple[Wish, str]]) -> dict[str, Job]:
+    if not new:
+        return {}
+    jobs = {job_id: _job(wish, job_id) for wish, job_id in new}
+    rows = await session.execute(
+        _INSERT,
+        {
+            "ids": list(jobs),
+            "tenants": [j.tenant_id for j in jobs.values()],
+            "kinds": [j.kind for j in jobs.values()],
+            "models": [j.model for j in jobs.values()],
+            "priorities": [j.priority for j in jobs.values()],
+            "ranks": [j.rank for j in jobs.values()],
+            "queues": [j.queue for j in jobs.values()],
+            "specs": [orjson.dumps(j.spec).decode() for j in jobs.values()],
+            "labels": [orjson.dumps(j.labels).decode() for j in jobs.values()],
+            "windows": [
+                float(window_s(w.spec.completion_window)) if w.spec.completion_window else None
+                for w, _ in new
+            ],
+        },
+    )
+    for row in rows:
+        job = jobs[row.id]
+        job.created_at, job.available_at = row.created_at, row.available_at
+        job.deadline = row.deadline
+    return jobs
+
+
+def _job(wish: Wish, job_id: str) -> Job:
+    spec = wish.spec
+    return Job(
+        id=job_id,
+        tenant_id=wish.caller.tenant_id,
+        kind=spec.kind,
+        model=wish.model.name,
+        priority=spec.priority,
+        rank=RANKS[spec.priority],
+        queue=queue_name(spec.kind, spec.priority, wish.model.name),
+        state="queued",
+        spec=spec.model_dump(exclude=_ENVELOPE),
+        labels=spec.metadata,
+        attempt=0,
+        failures=0,
+        seq=1,
+    )
+
+
+def fingerprint(spec: JobSpec) -> bytes:
+    """The same body, whatever the order of its keys and with its defaults written out or not."""
+    canonical = orjson.dumps(
+        spec.model_dump(mode="json", exclude={"idempotency_key"}), option=orjson.OPT_SORT_KEYS
+    )
+    return hashlib.sha256(canonical).digest()
+
+
+_RESERVE = text(
+    """INSERT INTO idempotency_keys (tenant_id, key, fingerprint, job_id)
+       SELECT * FROM unnest(:tenants, :keys, :marks, :ids)
+       ON CONFLICT DO NOTHING RETURNING job_id"""
+).bindparams(
+    bindparam("tenants", type_=ARRAY(Text)),
+    bindparam("keys", type_=ARRAY(Text)),
+    bindparam("marks", type_=ARRAY(LargeBinary)),
+    bindparam("ids", type_=ARRAY(Text)),
+)
+
+
+async def _reserve(session: AsyncSession, named: Sequence[tuple[Wish, str]]) -> set[str]:
+    """Take the keys; returns the ids whose key somebody else has.
+
+    A twin under way elsewhere is waited for on the unique index: when it commits we replay it, when it
+    rolls back we become the first. Keys are taken in one order, so that two such waits cannot cross.
+    """
+    keyed = sorted(
+        (wish.caller.tenant_id, wish.key, job_id, fingerprint(wish.spec))
+        for wish, job_id in named
+        if wish.key is not None
+    )
+    if not keyed:
+        return set()
+    tenants, keys, job_ids, marks = (list(column) for column in zip(*keyed, strict=True))
+    taken = await session.scalars(
+        _RESERVE, {"tenants": tenants, "keys": keys, "marks": marks, "ids": job_ids}
+    )
+    return set(job_ids) - set(taken)
+
+
+async def _replays(
+    session: AsyncSession, late: Sequence[Wish]
+) -> dict[tuple[str, str | None], tuple[bytes, Job]]:
+    if not late:
+        return {}
+    wanted = {(wish.caller.tenant_id, wish.key) for wish in late}
+    rows = await session.execute(
+        select(IdempotencyKey, Job)
+        .join(Job, Job.id == IdempotencyKey.job_id)
+        .where(tuple_(IdempotencyKey.tenant_id, IdempotencyKey.key).in_(wanted))
+    )
+    return {(key.tenant_id, key.key): (key.fingerprint, job) for key, job in rows}

@@ -1,0 +1,1 @@
+"""Telling a tenant's own server what happened: endpoints, signatures, deliveries, retries."""

@@ -1,0 +1,1 @@
+"""How Penstock is started: the embedded stack, the supervisor, the command line, the containers."""

@@ -1,0 +1,1 @@
+"""Penstock's tests: behaviour on the real Postgres, Redis, Kafka protocol, Celery and vLLM."""

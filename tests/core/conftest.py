@@ -1,0 +1,5 @@
+"""What the core tests share."""
+
+from tests.fakes.postgres import database, postgres_url
+
+__all__ = ["database", "postgres_url"]

@@ -1,0 +1,74 @@
+"""Keys from the command line and at the first start, on a real Postgres."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from core.config import settings
+from infra.cli.main import app
+from infra.folder import free_port
+from infra.local import embedded
+from infra.up import prepare
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    stack = embedded(tmp_path_factory.mktemp("keys"), names=["postgres"])
+    stack.start()
+    yield stack.urls["postgres"]
+    stack.end()
+
+
+@pytest.fixture(autouse=True)
+def configured(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("DATABASE_URL", database)
+    settings.cache_clear()
+    assert CliRunner().invoke(app, ["migrate"]).exit_code == 0
+    yield
+    settings.cache_clear()
+
+
+def keys(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["keys", *arguments], env={"COLUMNS": "200"})
+    return result.exit_code, result.output
+
+
+def test_a_key_is_made_listed_without_its_secret_and_revoked_once() -> None:
+    code, key = keys("create", "--tenant", "acme", "--name", "ci")
+    assert code == 0
+    assert key.startswith("sk-penstock-")
+    name = f"key_{key.removeprefix('sk-penstock-').split('-')[0]}"
+    _, table = keys("list")
+    assert name in table
+    assert "acme" in table
+    assert key.strip().rsplit("-", 1)[1] not in table
+    assert keys("revoke", name) == (0, f"{name} is revoked\n")
+    code, complaint = keys("revoke", name)
+    assert code == 1
+    assert f"No active key {name}. List them: penstock keys list" in complaint
+
+
+def test_a_database_that_is_away_is_told_without_its_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://u:hidden@127.0.0.1:{free_port()}/penstock")
+    settings.cache_clear()
+    code, complaint = keys("list")
+    assert code == 1
+    assert "Set DATABASE_URL" in complaint
+    assert "hidden" not in complaint
+
+
+def test_the_first_start_makes_a_key_and_later_ones_keep_it_while_it_works(tmp_path: Path) -> None:
+    kept = tmp_path / "api_key"
+    prepare(tmp_path, settings())
+    first = kept.read_text()
+    assert kept.stat().st_mode & 0o077 == 0
+    prepare(tmp_path, settings())
+    assert kept.read_text() == first
+    # The folder is older than the database: as after DATABASE_URL was changed.
+    kept.write_text("sk-penstock-of-another-database")
+    prepare(tmp_path, settings())
+    assert kept.read_text() not in (first, "sk-penstock-of-another-database")

@@ -1,0 +1,1 @@
+"""Inference: prompt in, text out, continued from what earlier attempts already said."""

@@ -1,0 +1,216 @@
+"""Composition roots of the worker processes: wire the parts, start Celery, drain when told to stop.
+
+main thread    Celery's consumer: takes doorbells, hands them to its threads
+its threads    one a slot: give the id to the loop, wait for the end
+loop thread    everything else: claim, engine, events, heartbeat, recording
+"""
+
+import asyncio
+import importlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import structlog
+import uvloop
+from celery import signals
+
+from core import status, telemetry
+from core.catalog import models, tokenizer
+from core.config import Settings, settings
+from core.db.session import Database
+from core.errors import Refused
+from core.events.log import EventLog, connect
+from core.forever import forever
+from core.ids import new_id
+from core.jobs import inference as inference_kind
+from core.jobs.kinds import RANKS, queue_name
+from workers import app, pulse
+from workers.context import Why
+from workers.engine import Engine
+from workers.presence import Presence
+from workers.process import Worker
+from workers.run import run
+from workers.webhooks import handler as webhook_handler
+
+log = structlog.get_logger(__name__)
+
+# A heartbeat that hangs longer than this must not keep the others from noticing that a lease is over.
+DATABASE_S = 10.0
+# After the drain: time for handed-back jobs to be recorded and for last events.
+LAST_S = 5.0
+
+
+def engine_of(config: Settings) -> Engine:
+    """The engine the settings name: vllm, or module:factory."""
+    name = "workers.vllm_engine:VllmEngine" if config.engine == "vllm" else config.engine
+    module, _, factory = name.partition(":")
+    engine: Engine = getattr(importlib.import_module(module), factory)(config)
+    return engine
+
+
+def loop_thread() -> asyncio.AbstractEventLoop:
+    """An event loop on a thread that lives as long as the process."""
+    loop = uvloop.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="loop", daemon=True).start()
+    return loop
+
+
+def inference() -> None:
+    """One engine, many jobs at once. Ends with 0 after a drain, 1 when the engine is dead."""
+    config = settings()
+    telemetry.setup(config, process="inference")
+    # vLLM reports usage to its makers unless told not to; a self-hosted platform does not phone home.
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    ready: dict[str, str | None] = {"engine": "loading"}
+    status.serve(config, {"engine": lambda: ready["engine"], "doorbells": _listening()})
+    loop = loop_thread()
+    stopping = _stop_while_loading()
+    try:
+        worker = _await(loop, _prepare(config))
+    except Refused as error:
+        raise SystemExit(f"penstock worker: {error.message}") from error
+    ready["engine"] = None
+    queues = [queue_name(inference_kind.KIND, p, worker.model.name) for p in RANKS]
+    slots = config.engine_max_sequences
+    presence = Presence(config, worker.id, "inference", queues, slots)
+    _await(loop, _attend(worker, presence))
+    celery = app.make(config, queues)
+    app.register(celery, lambda job_id: _await(loop, run(worker, job_id)))
+
+    def drain(**_: object) -> None:
+        presence.draining = worker.draining = True
+        asyncio.run_coroutine_threadsafe(_drain(worker), loop)
+
+    signals.worker_shutting_down.connect(drain, weak=False)
+    asyncio.run_coroutine_threadsafe(_watch(worker), loop)
+    log.info("inference worker is up", worker=worker.id, queues=queues, slots=slots)
+    if not stopping.is_set():
+        _celery(celery, queues, slots)
+    _await(loop, _leave(worker, presence))
+    if worker.dead.is_set():
+        raise SystemExit(1)
+
+
+def _listening() -> Callable[[], str | None]:
+    """A check: Celery takes seconds from its start to its first doorbell, and until then nothing runs."""
+    started = threading.Event()
+
+    def listening(**_: object) -> None:
+        started.set()
+
+    signals.worker_ready.connect(listening, weak=False)
+    return lambda: None if started.is_set() else "not taken yet"
+
+
+def _stop_while_loading() -> threading.Event:
+    """Celery's handlers come later: a stop before that ends the process at once, nothing is claimed yet."""
+    stopping = threading.Event()
+
+    def stop(*_: object) -> None:
+        stopping.set()
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    return stopping
+
+
+def _await(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run_coroutine_threadsafe(work, loop).result()
+
+
+def _celery(celery: Any, queues: list[str], slots: int) -> None:
+    celery.worker_main(
+        [
+            "--quiet", "worker", "--pool=threads", f"--concurrency={slots}", "--without-gossip",
+            "--without-mingle", "--without-heartbeat", f"--queues={','.join(queues)}",
+            "--loglevel=WARNING", f"--hostname=penstock-{os.getpid()}@%h",
+        ]
+    )  # fmt: skip
+
+
+async def _prepare(config: Settings) -> Worker:
+    # First of all: a wrong model must be named at once, not by a traceback after a long load.
+    text = tokenizer.load(config.model)
+    engine = engine_of(config)
+    served = await engine.start()
+    database = Database(config, name="inference", pool=8, limit_s=DATABASE_S)
+    async with database.begin() as session:
+        await models.register(session, served)
+    return Worker(
+        id=new_id("wrk"),
+        kind=inference_kind.KIND,
+        settings=config,
+        db=database,
+        events=EventLog(connect(config), config),
+        engine=engine,
+        model=served,
+        text=text,
+    )
+
+
+# The loops of this process: kept referenced, since the event loop itself only holds them weakly.
+_tasks: list[asyncio.Task[None]] = []
+
+
+async def _attend(worker: Worker, presence: Presence) -> None:
+    """Start the loops beside the attempts; returns when the worker's lock is held."""
+    held = asyncio.Event()
+    loops: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+        "presence": lambda: presence.hold(held),
+        "voice": worker.voice.run,
+        "room": worker.room,
+        "pulse": lambda: pulse.beat(worker),
+        "cancels": lambda: pulse.listen(worker, worker.events.redis),
+    }
+    _tasks.extend(
+        asyncio.create_task(forever(name, loop), name=name) for name, loop in loops.items()
+    )
+    await held.wait()
+
+
+async def _drain(worker: Worker) -> None:
+    """Let running jobs end within the grace time, then hand the rest back, uncharged."""
+    log.info("draining", running=len(worker.running), grace_s=worker.settings.drain_s)
+    await worker.emptied(worker.settings.drain_s)
+    for attempt in list(worker.running.values()):
+        attempt.stop(Why.RELEASED)
+
+
+async def _watch(worker: Worker) -> None:
+    """A dead engine ends the process: its supervisor starts a fresh one."""
+    await worker.dead.wait()
+    worker.draining = True
+    for attempt in list(worker.running.values()):
+        attempt.stop(Why.STALLED)
+    await worker.emptied(LAST_S)
+    log.error("engine is dead; ending the worker")
+    os._exit(1)
+
+
+async def _leave(worker: Worker, presence: Presence) -> None:
+    for task in _tasks:
+        task.cancel()
+    await asyncio.gather(*_tasks, return_exceptions=True)
+    await presence.leave()
+    await worker.engine.close()
+    await worker.events.redis.aclose()
+    await worker.db.close()
+    log.info("inference worker stopped")
+
+
+def webhooks() -> None:
+    """Delivers webhooks; any number may run."""
+    config = settings()
+    telemetry.setup(config, process="webhooks")
+    status.serve(config, {"doorbells": _listening()})
+    loop = loop_thread()
+    runtime = _await(loop, webhook_handler.prepare(config))
+    celery = app.make(config, [app.WEBHOOKS])
+    app.register(celery, lambda one: _await(loop, webhook_handler.deliver(runtime, one)))
+    _celery(celery, [app.WEBHOOKS], config.webhook_slots)
+    _await(loop, webhook_handler.close(runtime))

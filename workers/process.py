@@ -1,0 +1,97 @@
+"""What one worker process holds: its connections, its engine, the attempts it runs."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from core import telemetry
+from core.catalog.models import Served
+from core.catalog.tokenizer import Text
+from core.config import Settings
+from core.db.gather import Gather
+from core.db.session import Database
+from core.events.log import POKE_CHANNEL, ROOM, EventLog
+from core.jobs import attempts, kinds
+from core.jobs.attempts import Claim, Outcome
+from workers.context import Attempt, Voice
+from workers.engine import Engine
+
+# One statement for as many doorbells or endings as arrived together.
+TOGETHER = 64
+# Half of the doorbells that are out beyond the slots last longer than this.
+ROOM_EVERY_S = 0.01
+
+
+@dataclass
+class Worker:
+    """Lives on one event loop; Celery's threads only hand job ids to it and wait."""
+
+    id: str
+    kind: str
+    settings: Settings
+    db: Database
+    events: EventLog
+    engine: Engine
+    model: Served
+    text: Text
+    running: dict[str, Attempt] = field(default_factory=dict)
+    draining: bool = False
+    dead: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._freed = asyncio.Event()
+        self.limits = kinds.limits(self.kind, self.settings)
+        self.voice = Voice(self.events, self.settings.flush_ms / 1000)
+        self.claim: Gather[str, Claim | None] = Gather(self._claim, TOGETHER)
+        self.finish: Gather[Outcome, datetime | None] = Gather(self._finish, TOGETHER)
+
+    def start(self, attempt: Attempt) -> None:
+        """An attempt runs here from now on."""
+        self.running[attempt.claim.id] = attempt
+        telemetry.RUNNING.set(len(self.running))
+        self._empty.clear()
+
+    def end(self, attempt: Attempt) -> None:
+        """It was recorded, given back or lost."""
+        self.running.pop(attempt.claim.id, None)
+        telemetry.RUNNING.set(len(self.running))
+        self._freed.set()
+        if not self.running:
+            self._empty.set()
+
+    async def room(self) -> None:
+        """Tell the dispatcher of free slots, for ever; many at once are one message.
+
+        Without it a backlog would wait for the dispatcher's sweep each time its doorbells are used up.
+        """
+        while True:
+            await self._freed.wait()
+            self._freed.clear()
+            await self.events.publish(POKE_CHANNEL, ROOM)
+            await asyncio.sleep(ROOM_EVERY_S)
+
+    async def emptied(self, timeout_s: float) -> bool:
+        """Wait until nothing runs; False when something still does after `timeout_s`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._empty.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _claim(self, job_ids: Sequence[str]) -> list[Claim | None]:
+        async with self.db.single() as session:
+            claims = await attempts.claim(
+                session, job_ids, worker_id=self.id, lease_s=self.limits.lease_s
+            )
+        # The same doorbell twice in one batch is still one claim.
+        ours = {c.id: c for c in claims}
+        return [ours.pop(job_id, None) for job_id in job_ids]
+
+    async def _finish(self, outcomes: Sequence[Outcome]) -> list[datetime | None]:
+        async with self.db.single() as session:
+            ended = await attempts.finish(session, outcomes)
+        return [ended.get(o.id) for o in outcomes]

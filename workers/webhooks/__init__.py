@@ -1,0 +1,1 @@
+"""Webhooks out: the feeder rings, the handler sends, the client dials only checked addresses."""
