@@ -8,6 +8,7 @@ missed, a sweep finds within a second; what Redis lost, Postgres tells (core/job
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -102,7 +103,8 @@ class Hub:
         self._redis = redis
         self._channel: PubSub | None = None
         self._topics: dict[str, Topic] = {}
-        self._rang: set[str] = set()
+        # By job, the number that its bell named; a bell without one is about something only Postgres knows.
+        self._rang: dict[str, float] = {}
         self._work = asyncio.Event()
         self._open: dict[str, int] = {}
 
@@ -135,9 +137,12 @@ class Hub:
             del self._open[tenant_id]
 
     async def follow(
-        self, job_id: str, cursor: int, keepalive_s: float
+        self, job_id: str, cursor: int, keepalive_s: float, *, known: int = 0
     ) -> AsyncIterator[list[Event]]:
-        """Batches of what follows `cursor`, [] as a sign of life, until the job's last event."""
+        """Batches of what follows `cursor`, [] as a sign of life, until the job's last event.
+
+        `known`: a number that Postgres vouches for, so that nobody need ask for a cursor up to it.
+        """
         async with self._topic(job_id) as topic:
             # Unknown numbers are behind us until history says there is nothing more.
             behind = True
@@ -146,7 +151,9 @@ class Hub:
                 if found is None:
                     found = await history.read(self._db, self._log, job_id, cursor)
                     if behind and not found:
-                        known, ended = await history.reached(self._db, self._log, job_id)
+                        ended = False
+                        if cursor > known:
+                            known, ended = await history.reached(self._db, self._log, job_id)
                         if cursor > max(known, topic.tip):
                             # Redis lost this number, or nobody ever said it: such a reader waits alone,
                             # so that it takes nothing from the others.
@@ -158,8 +165,7 @@ class Hub:
                         # From here on the topic looks ahead of us; what came meanwhile, it looks for now.
                         behind = False
                         topic.tip = max(topic.tip, cursor)
-                        self._rang.add(job_id)
-                        self._work.set()
+                        self._ring(job_id)
                 if found:
                     yield found
                     cursor = found[-1].seq
@@ -203,8 +209,8 @@ class Hub:
             # A channel of our own keeps the connection in subscribed mode when nobody reads.
             await channel.subscribe("penstock:hub", *(bell(j) for j in self._topics))
             self._channel = channel
-            self._rang.update(self._topics)
-            self._work.set()
+            for job_id in self._topics:
+                self._ring(job_id)
             prefix = len(bell(""))
             try:
                 while True:
@@ -212,18 +218,26 @@ class Hub:
                         ignore_subscribe_messages=True, timeout=30.0
                     )
                     if message is not None:
-                        self._rang.add(message["channel"][prefix:].decode())
-                        self._work.set()
+                        said = message["data"]
+                        self._ring(
+                            message["channel"][prefix:].decode(), int(said) if said else math.inf
+                        )
             finally:
                 self._channel = None
+
+    def _ring(self, job_id: str, number: float = math.inf) -> None:
+        self._rang[job_id] = max(number, self._rang.get(job_id, 0))
+        self._work.set()
 
     async def fetch(self) -> None:
         """Get what rang, for ever; everything that arrives meanwhile shares the next round trip."""
         while True:
             await self._work.wait()
             self._work.clear()
-            rang, self._rang = self._rang, set()
-            await self._look([j for j in rang if j in self._topics], ask_postgres=True)
+            rang, self._rang = self._rang, {}
+            # Of several bells in a row the first look finds all that they tell of.
+            news = [j for j, n in rang.items() if (t := self._topics.get(j)) and n > t.tip]
+            await self._look(news, ask_postgres=True)
             # One turn of the loop for the readers before the next round trip.
             await asyncio.sleep(0)
 

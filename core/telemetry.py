@@ -36,7 +36,7 @@ RUNNING = Gauge("penstock_attempts_running", "Attempts running in this worker.")
 QUEUE_DEPTH = Gauge("penstock_queue_depth", "Queued jobs, as control last counted.", ("queue",))
 OUTBOX_AGE = Gauge("penstock_outbox_age_seconds", "Age of the oldest row when last relayed.")
 RELAYED = Counter("penstock_outbox_relayed_total", "Outbox rows that Kafka acknowledged.")
-RUNG = Counter("penstock_doorbells_total", "Doorbells sent to Celery.", ("queue",))
+RUNG = Counter("penstock_doorbells_total", "Jobs rung for through Celery.", ("queue",))
 
 
 def setup(settings: Settings, *, process: str) -> None:

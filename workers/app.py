@@ -1,22 +1,27 @@
-"""All there is of Celery: the app, its one task, its queues, and how a doorbell is sent.
+"""All there is of Celery: the app, its one task, its queues, how a doorbell is sent and how a worker runs.
 
 The settings come from measurements (docs/decisions/0002): acknowledge early, take a message only when a
-slot is free, threads. Late acknowledgement crashes Celery 5.7.0 when Redis restarts; the lease covers
-what early acknowledgement may lose.
+slot is free, jobs on one event loop (workers/pool.py). Late acknowledgement crashes Celery 5.7.0 when
+Redis restarts; the lease covers what early acknowledgement may lose.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from celery import Celery, signals
+from celery.worker.request import Request
 from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from core.config import Settings
 from core.errors import Unavailable
+from workers import pool
+from workers.pool import Slots
 
 TASK = "penstock.run"
 WEBHOOKS = "webhooks"
@@ -28,8 +33,17 @@ def leave_logging(**_: object) -> None:
     """Somebody listens, so Celery leaves the root logger alone: it would mute our INFO lines."""
 
 
+class _Taken(Request):  # type: ignore[misc, unused-ignore]
+    """kombu acknowledges to Redis also what was never kept there: two more round trips a message."""
+
+    def acknowledge(self) -> None:
+        self.acknowledged = True
+
+
 def queue(name: str) -> Queue:
-    return Queue(name, _EXCHANGE, routing_key=name)
+    """`no_ack`: with early acknowledgement a message is as good as gone when it is taken, and keeping
+    it beside the queue until then would cost two commands of Redis for each."""
+    return Queue(name, _EXCHANGE, routing_key=name, no_ack=True)
 
 
 def make(settings: Settings, queues: Sequence[str] = ()) -> Celery:
@@ -69,12 +83,31 @@ def make(settings: Settings, queues: Sequence[str] = ()) -> Celery:
     return app
 
 
-def register(app: Celery, answer: Callable[[str], None]) -> None:
-    """The one task: `answer` gets the id on the doorbell, in a thread of the pool."""
+def work(
+    app: Celery, queues: Sequence[str], slots: Slots, answer: Callable[[str], Awaitable[None]]
+) -> None:
+    """Take doorbells until told to stop; `answer` gets each id, on the event loop of `slots`.
 
-    @app.task(name=TASK)  # type: ignore[untyped-decorator, unused-ignore]
-    def run(subject_id: str) -> None:
-        answer(subject_id)
+    Blocks the main thread, which Celery needs for its signals. Returns after an orderly stop, when
+    everything that was taken has been answered.
+    """
+
+    @app.task(name=TASK, Request=_Taken)  # type: ignore[untyped-decorator, unused-ignore]
+    def run(*subjects: str) -> None:
+        for subject in subjects:
+            slots.take(partial(answer, subject))
+
+    app.Worker(
+        hostname=f"penstock-{os.getpid()}@%h",
+        pool_cls=pool.of(slots),
+        concurrency=slots.limit,
+        queues=list(queues),
+        loglevel="WARNING",
+        quiet=True,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+    ).start()
 
 
 class Bell:
@@ -84,16 +117,17 @@ class Bell:
         self._app = app
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="bell")
 
-    async def ring(self, subjects: Sequence[tuple[str, str]]) -> None:
-        """Send (queue, id) pairs. Raises Unavailable: some may be out; ringing twice is harmless."""
+    async def ring(self, doorbells: Sequence[tuple[str, Sequence[str]]]) -> None:
+        """Send a message for each (queue, ids). Raises Unavailable: some may be out; ringing twice is
+        harmless."""
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._thread, self._send, subjects)
+        await loop.run_in_executor(self._thread, self._send, doorbells)
 
-    def _send(self, subjects: Sequence[tuple[str, str]]) -> None:
+    def _send(self, doorbells: Sequence[tuple[str, Sequence[str]]]) -> None:
         try:
             with self._app.producer_pool.acquire(block=True, timeout=5) as producer:
-                for name, subject in subjects:
-                    self._publish(producer, name, subject)
+                for name, subjects in doorbells:
+                    self._publish(producer, name, subjects)
         except (OperationalError, RedisError, OSError) as error:
             raise Unavailable(f"Redis did not take a doorbell: {error!r}") from error
 
@@ -110,10 +144,10 @@ class Bell:
         except (OperationalError, RedisError, OSError) as error:
             raise Unavailable(f"Redis did not count its doorbells: {error!r}") from error
 
-    def _publish(self, producer: Any, name: str, subject: str) -> None:
+    def _publish(self, producer: Any, name: str, subjects: Sequence[str]) -> None:
         self._app.send_task(
             TASK,
-            (subject,),
+            list(subjects),
             queue=queue(name),
             producer=producer,
             retry=False,

@@ -51,7 +51,7 @@ async def _run(config: Settings) -> None:
     async def ring_webhooks(ids: list[str]) -> None:
         # Nobody takes them for long: what waits already is enough, and it is rung again in any case.
         if (await bell.waiting([app.WEBHOOKS]))[app.WEBHOOKS] < MAX_WEBHOOK_BELLS:
-            await bell.ring([(app.WEBHOOKS, one) for one in ids])
+            await bell.ring([(app.WEBHOOKS, [one]) for one in ids])
 
     loops = {
         "relay": lambda: relay.relay(database, producer, relay_wake),

@@ -1,7 +1,6 @@
 """Composition roots of the worker processes: wire the parts, start Celery, drain when told to stop.
 
-main thread    Celery's consumer: takes doorbells, hands them to its threads
-its threads    one a slot: give the id to the loop, wait for the end
+main thread    Celery's consumer: takes doorbells while there are slots, hands them to the loop
 loop thread    everything else: claim, engine, events, heartbeat, recording
 """
 
@@ -11,6 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import structlog
@@ -30,6 +30,7 @@ from core.jobs.kinds import RANKS, queue_name
 from workers import app, pulse
 from workers.context import Why
 from workers.engine import Engine
+from workers.pool import Slots
 from workers.presence import Presence
 from workers.process import Worker
 from workers.run import run
@@ -78,8 +79,6 @@ def inference() -> None:
     slots = config.engine_max_sequences
     presence = Presence(config, worker.id, "inference", queues, slots)
     _await(loop, _attend(worker, presence))
-    celery = app.make(config, queues)
-    app.register(celery, lambda job_id: _await(loop, run(worker, job_id)))
 
     def drain(**_: object) -> None:
         presence.draining = worker.draining = True
@@ -89,7 +88,7 @@ def inference() -> None:
     asyncio.run_coroutine_threadsafe(_watch(worker), loop)
     log.info("inference worker is up", worker=worker.id, queues=queues, slots=slots)
     if not stopping.is_set():
-        _celery(celery, queues, slots)
+        app.work(app.make(config, queues), queues, Slots(slots, loop), partial(run, worker))
     _await(loop, _leave(worker, presence))
     if worker.dead.is_set():
         raise SystemExit(1)
@@ -121,16 +120,6 @@ def _stop_while_loading() -> threading.Event:
 
 def _await(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]) -> Any:
     return asyncio.run_coroutine_threadsafe(work, loop).result()
-
-
-def _celery(celery: Any, queues: list[str], slots: int) -> None:
-    celery.worker_main(
-        [
-            "--quiet", "worker", "--pool=threads", f"--concurrency={slots}", "--without-gossip",
-            "--without-mingle", "--without-heartbeat", f"--queues={','.join(queues)}",
-            "--loglevel=WARNING", f"--hostname=penstock-{os.getpid()}@%h",
-        ]
-    )  # fmt: skip
 
 
 async def _prepare(config: Settings) -> Worker:
@@ -210,7 +199,10 @@ def webhooks() -> None:
     status.serve(config, {"doorbells": _listening()})
     loop = loop_thread()
     runtime = _await(loop, webhook_handler.prepare(config))
-    celery = app.make(config, [app.WEBHOOKS])
-    app.register(celery, lambda one: _await(loop, webhook_handler.deliver(runtime, one)))
-    _celery(celery, [app.WEBHOOKS], config.webhook_slots)
+    app.work(
+        app.make(config, [app.WEBHOOKS]),
+        [app.WEBHOOKS],
+        Slots(config.webhook_slots, loop),
+        partial(webhook_handler.deliver, runtime),
+    )
     _await(loop, webhook_handler.close(runtime))

@@ -11,7 +11,7 @@ from core.config import Settings
 from core.db.session import Database
 from core.errors import Unavailable
 from core.events.log import EventLog
-from core.jobs import rescue
+from core.jobs import rescue, ringing
 
 log = structlog.get_logger(__name__)
 
@@ -24,17 +24,20 @@ async def rescue_loop(
 ) -> None:
     """Look every `rescue_every_s`; wake the dispatcher when something can be run again."""
     free_since: dict[str, float] = {}
+    mourned: set[str] = set()
     while True:
         dead = await _dead(database, free_since, settings)
+        fresh, mourned = set(dead) - mourned, set(dead)
         async with database.begin() as session:
             rescued = await rescue.rescue(
                 session, events, dead_workers=dead, max_attempts=settings.max_attempts
             )
             expired = await rescue.expire_queued(session)
+            unrung = await ringing.unring_with(session, fresh) if fresh else 0
         for one in rescued:
             log.warning("rescued", job=one.id, state=one.state, reason=one.reason)
             telemetry.JOBS_REQUEUED.labels(one.kind, one.reason).inc()
-        if rescued:
+        if rescued or unrung:
             wake.set()
         try:
             if rescued or expired:

@@ -23,7 +23,7 @@ from core.catalog.models import Served
 from core.config import Settings
 from core.errors import Refused
 from workers.engine import Chunk, EngineDead, Request
-from workers.vllm_plugin import PARENT
+from workers.vllm_plugin import NICE, PARENT
 
 log = structlog.get_logger(__name__)
 
@@ -44,12 +44,16 @@ class VllmEngine:
         os.environ[PARENT] = str(os.getpid())
         options: dict[str, Any] = {}
         if current_platform.is_cpu():
+            os.environ[NICE] = "5"
             options["kv_cache_memory_bytes"] = settings.engine_kv_cache_mb * 2**20
             # vLLM turns "uni" into one more process on CPU unless this says 0; AsyncLLM itself ignores it.
             # That process would only cost: 1 950 instead of 3 500 tokens/s at 64 requests, 20 s of start.
             os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
             # Threads that spin between steps would hold the cores that everything else here needs.
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+            # A core for the scheduler, the heartbeat and whoever else runs here: vLLM's own executor for
+            # CPUs reserves one too (vllm/utils/ompmultiprocessing.py), the one for a single process does not.
+            os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) - 1)))
         if settings.engine_max_context:
             options["max_model_len"] = settings.engine_max_context
         self._llm = AsyncLLM.from_engine_args(

@@ -3,11 +3,16 @@
 vLLM's engine process does not notice that its parent was killed; left alone it would keep the GPU.
 """
 
+import contextlib
 import ctypes
 import os
 import signal
+from pathlib import Path
 
 PARENT = "PENSTOCK_ENGINE_PARENT"
+# Set where the model runs on the CPU: it would otherwise hold up, by a scheduler's time slice at each step
+# of their way, the processes that bring its work and carry its answers.
+NICE = "PENSTOCK_ENGINE_NICE"
 _PR_SET_PDEATHSIG = 1
 
 
@@ -27,3 +32,11 @@ def register() -> None:
     # Ctrl-C in the worker's terminal would reach us too and abort every running request.
     if os.getpgrp() != os.getpid():
         os.setsid()
+    _yield(os.environ.get(NICE, "0"))
+
+
+def _yield(nice: str) -> None:
+    os.nice(int(nice))
+    # Linux shares the CPU among sessions first, where autogroups are on, and this one is a session.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text(nice)

@@ -14,7 +14,8 @@ from api.routes.jobs import ERRORS
 from core.errors import InvalidInput
 from core.events.types import Event
 from core.jobs import history, service
-from core.jobs.job import TERMINAL, Job, State
+from core.jobs.job import TERMINAL
+from core.jobs.service import Standing
 from core.security.keys import Caller
 
 router = APIRouter(prefix="/v1/jobs", tags=["events"], responses=ERRORS)
@@ -73,11 +74,11 @@ async def stream(
         seat.callback(parts.hub.take_seat(caller.tenant_id))
         job = await _job(parts, caller, job_id)
         cursor = _cursor(job, last_event_id, after)
-        if State(job.state) in TERMINAL and cursor == job.seq:
+        if job.state in TERMINAL and cursor == job.seq:
             return Response(status_code=204)
         return _Seated(
             seat.pop_all().close,
-            _frames(parts, job_id, cursor),
+            _frames(parts, job_id, cursor, job.seq),
             media_type="text/event-stream",
             # Proxies must neither store a stream nor hold it back.
             headers={"cache-control": "no-cache", "x-accel-buffering": "no"},
@@ -98,9 +99,10 @@ class _Seated(StreamingResponse):
             self._leave()
 
 
-async def _frames(parts: Parts, job_id: str, cursor: int) -> AsyncIterator[bytes]:
+async def _frames(parts: Parts, job_id: str, cursor: int, known: int) -> AsyncIterator[bytes]:
     yield b"retry: 1000\n\n"
-    async for events in parts.hub.follow(job_id, cursor, parts.settings.sse_keepalive_s):
+    keepalive_s = parts.settings.sse_keepalive_s
+    async for events in parts.hub.follow(job_id, cursor, keepalive_s, known=known):
         yield b"".join(map(frame, events)) if events else b": still here\n\n"
 
 
@@ -109,13 +111,13 @@ def frame(event: Event) -> bytes:
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.seq, event.type.encode(), event.body)
 
 
-async def _job(parts: Parts, caller: Caller, job_id: str) -> Job:
+async def _job(parts: Parts, caller: Caller, job_id: str) -> Standing:
     # Not SessionDep: a connection of the pool must not be held as long as a stream lasts.
     async with parts.db.single() as session:
-        return await service.get(session, caller, job_id)
+        return await service.standing(session, caller, job_id)
 
 
-def _cursor(job: Job, header: str | None, after: int) -> int:
+def _cursor(job: Standing, header: str | None, after: int) -> int:
     if header is None or header == "":
         cursor = after
     elif header.isascii() and header.isdigit() and len(header) < 10:
@@ -124,8 +126,7 @@ def _cursor(job: Job, header: str | None, after: int) -> int:
         raise InvalidInput(
             "must be the number of an event, as in its id: line", param="Last-Event-ID"
         )
-    # A running attempt may have said more than Postgres knows, up to its ceiling.
-    last = job.seq if State(job.state) in TERMINAL else max(job.seq, job.seq_ceiling)
+    last = job.seq if job.state in TERMINAL else job.ceiling
     if cursor > last:
         raise InvalidInput(
             f"This job has no event {cursor}; its last known one is {job.seq}.",

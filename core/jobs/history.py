@@ -8,7 +8,7 @@ a reader at 0 with Redis empty gets   1, 2, snapshot 8, 9
 import asyncio
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.db.session import Database
@@ -67,26 +67,37 @@ async def reached(database: Database, log: EventLog, job_id: str) -> tuple[int, 
 
 async def vouched(session: AsyncSession, job_id: str, after: int, limit: int = 500) -> list[Event]:
     """What Postgres knows beyond `after`: the facts that follow it, or one snapshot across a gap."""
+    rows = (await session.execute(_FACTS, {"id": job_id, "after": after, "limit": limit})).all()
+    if not rows or rows[0].upto <= after:
+        return []
+    out: list[Event] = []
+    for row in rows:
+        if row.seq != after + 1 + len(out):
+            break
+        out.append(event(row.seq, row.type, job_id, row.attempt, row.at, row.data))
+    return out or await _across(session, job_id, after)
+
+
+_FACTS = text(
+    """SELECT j.seq AS upto, e.seq, e.type, e.attempt, e.at, e.data
+       FROM jobs j LEFT JOIN job_events e ON e.job_id = j.id AND e.seq > :after AND e.seq <= j.seq
+       WHERE j.id = :id ORDER BY e.seq LIMIT :limit"""
+)
+
+
+async def _across(session: AsyncSession, job_id: str, after: int) -> list[Event]:
+    """One snapshot from `after` to where Postgres knows everything."""
     job = await session.scalar(select(Job).where(Job.id == job_id))
     if job is None or job.seq <= after:
         return []
-    facts = (
-        await session.scalars(
-            select(JobEvent)
-            .where(JobEvent.job_id == job_id, JobEvent.seq > after, JobEvent.seq <= job.seq)
-            .order_by(JobEvent.seq)
-            .limit(limit)
-        )
-    ).all()
-    out: list[Event] = []
-    for fact in facts:
-        if fact.seq != after + 1 + len(out):
-            break
-        out.append(event(fact.seq, fact.type, job_id, fact.attempt, fact.at, fact.data))
-    if out:
-        return out
+    fact = await session.scalar(
+        select(JobEvent)
+        .where(JobEvent.job_id == job_id, JobEvent.seq > after, JobEvent.seq <= job.seq)
+        .order_by(JobEvent.seq.desc())
+        .limit(1)
+    )
     ended = State(job.state) in TERMINAL
-    return [_snapshot(job, facts[-1] if facts else None, job.seq - 1 if ended else job.seq)]
+    return [_snapshot(job, fact, job.seq - 1 if ended else job.seq)]
 
 
 def _snapshot(job: Job, fact: JobEvent | None, seq: int) -> Event:

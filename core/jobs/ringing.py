@@ -4,13 +4,22 @@ The backlog stays in Postgres. Only about twice the free slots of a queue are ru
 fairness and cancelling are one ORDER BY here and not a surgery on broker lists.
 """
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import text
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.types import Text
 
 # A queue without a living worker: a few doorbells wait for it, so that the first one starts at once.
 NO_WORKER_ROOM = 4
+# Jobs that one message may ring for. A message costs Celery over a millisecond of CPU whatever it carries;
+# beyond eight the rest of a job's way is what costs (docs/decisions/0002).
+TOGETHER = 8
+# Of those that wait for a slot: a worker that takes one with one slot free is over its limit by three, and
+# its engine lets them wait.
+WAITING_TOGETHER = 4
 
 
 def suspect_after(max_attempts: int) -> int:
@@ -26,13 +35,15 @@ _QUEUES = text(
            SELECT (SELECT j.queue FROM jobs j WHERE j.state = 'queued' AND j.rung_at IS NULL
                      AND j.queue > w.queue ORDER BY j.queue LIMIT 1)
            FROM waiting w WHERE w.queue IS NOT NULL)
-       SELECT w.queue,
-              (SELECT coalesce(sum(slots), 0) FROM workers k WHERE w.queue = ANY (k.queues)
-                 AND NOT k.draining AND k.last_seen > now() - interval '10 s')::int AS slots,
+       SELECT w.queue, k.slots, k.workers,
               (SELECT count(*) FROM jobs j WHERE j.queue = w.queue AND j.state = 'running')::int AS running,
               (SELECT count(*) FROM jobs j WHERE j.queue = w.queue AND j.state = 'queued'
                  AND j.rung_at IS NOT NULL)::int AS rung
-       FROM waiting w WHERE w.queue IS NOT NULL"""
+       FROM waiting w
+       CROSS JOIN LATERAL (
+           SELECT coalesce(sum(slots), 0)::int AS slots, count(*)::int AS workers FROM workers
+           WHERE w.queue = ANY (queues) AND NOT draining AND last_seen > now() - interval '10 s') k
+       WHERE w.queue IS NOT NULL"""
 )
 
 _PICK = text(
@@ -79,33 +90,48 @@ _PICK = text(
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """A queue with waiting jobs: its workers' slots, and what is running or rung of it."""
+    """A queue with waiting jobs: its workers and their slots, and what is running or rung of it."""
 
     queue: str
+    workers: int
     slots: int
     running: int
     rung: int
 
     @property
     def room(self) -> int:
-        """How many more doorbells it may get: twice its free slots, less those that are out."""
+        """How many more jobs may be rung for: twice its free slots, less those that are out."""
         if self.slots == 0:
             return max(NO_WORKER_ROOM - self.rung, 0)
         # At least a few beyond the slots: a freed slot must find its next job already rung.
         return max(2 * max(self.slots - self.running, 0) + min(self.slots, 16) - self.rung, 0)
 
+    def doorbells(self, ids: Sequence[str]) -> list["Doorbell"]:
+        """Those that find a free slot share messages, a share small enough that every worker gets one;
+        those that must wait for a slot share fewer, since one worker takes all of a message."""
+        free = max(self.slots - self.running - self.rung, 0)
+        out: list[Doorbell] = []
+        for part, most in ((ids[:free], TOGETHER), (ids[free:], WAITING_TOGETHER)):
+            size = max(1, min(most, len(part) // (2 * max(self.workers, 1))))
+            out += [(self.queue, part[at : at + size]) for at in range(0, len(part), size)]
+        return out
 
-async def choose(session: AsyncSession, suspect: int = 3) -> list[tuple[str, str]]:
-    """Mark the next jobs of every queue as rung; returns (queue, job id) in the order to ring."""
-    chosen: list[tuple[str, str]] = []
+
+# A queue, and the jobs that one message on it rings for.
+Doorbell = tuple[str, Sequence[str]]
+
+
+async def choose(session: AsyncSession, suspect: int = 3) -> list[Doorbell]:
+    """Mark the next jobs of every queue as rung; returns the doorbells in the order to ring them."""
+    chosen: list[Doorbell] = []
     for row in (await session.execute(_QUEUES)).all():
-        depth = Depth(row.queue, row.slots, row.running, row.rung)
+        depth = Depth(row.queue, row.workers, row.slots, row.running, row.rung)
         if depth.room:
             picked = await session.execute(
                 _PICK, {"queue": depth.queue, "room": depth.room, "suspect": suspect}
             )
             ids = sorted((r.rank, r.id) for r in picked)
-            chosen += [(depth.queue, job_id) for _, job_id in ids]
+            chosen += depth.doorbells([job_id for _, job_id in ids])
     return chosen
 
 
@@ -132,6 +158,25 @@ _SILENT = text(
 async def unring(session: AsyncSession, queue: str, after_s: float) -> int:
     """Forget the doorbells of `queue` that nobody answered within `after_s`, so that they ring again."""
     return len((await session.execute(_SILENT, {"queue": queue, "after": after_s})).all())
+
+
+_TAKEN_ALONG = text(
+    """UPDATE jobs SET rung_at = NULL
+       WHERE id IN (SELECT id FROM jobs WHERE state = 'queued' AND rung_at IS NOT NULL
+                      AND queue IN (SELECT unnest(queues) FROM workers WHERE id = ANY (:workers))
+                    FOR UPDATE SKIP LOCKED)
+       RETURNING id"""
+).bindparams(bindparam("workers", type_=ARRAY(Text)))
+
+
+async def unring_with(session: AsyncSession, dead_workers: Collection[str]) -> int:
+    """Forget the doorbells of these workers' queues: which of them a worker took along is not known.
+
+    Without it they would fill the queue's window until each is found unanswered, and what the rescuer
+    requeued would wait behind them.
+    """
+    rows = await session.execute(_TAKEN_ALONG, {"workers": list(dead_workers)})
+    return len(rows.all())
 
 
 async def depths(session: AsyncSession) -> dict[str, int]:

@@ -1,5 +1,7 @@
 """The client's verbs: submit, get, list, cancel. A tenant sees its own jobs and no others."""
 
+from typing import NamedTuple
+
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -40,8 +42,34 @@ async def get(session: AsyncSession, caller: Caller, job_id: str) -> Job:
         select(Job).where(Job.id == job_id, Job.tenant_id == caller.tenant_id)
     )
     if job is None:
-        raise NotFound(f"No job {job_id}. Check the id and the key's tenant.", param="job_id")
+        raise _missing(job_id)
     return job
+
+
+def _missing(job_id: str) -> NotFound:
+    return NotFound(f"No job {job_id}. Check the id and the key's tenant.", param="job_id")
+
+
+class Standing(NamedTuple):
+    """Where a job's log stands. A running attempt may have said more than `seq`, up to `ceiling`."""
+
+    state: State
+    seq: int
+    ceiling: int
+
+
+async def standing(session: AsyncSession, caller: Caller, job_id: str) -> Standing:
+    """What a reader of the log needs to know of a job, without its spec and result. Raises NotFound."""
+    row = (
+        await session.execute(
+            select(Job.state, Job.seq, Job.seq_ceiling).where(
+                Job.id == job_id, Job.tenant_id == caller.tenant_id
+            )
+        )
+    ).one_or_none()
+    if row is None:
+        raise _missing(job_id)
+    return Standing(State(row.state), row.seq, max(row.seq, row.seq_ceiling))
 
 
 async def queue_position(session: AsyncSession, job: Job) -> int | None:

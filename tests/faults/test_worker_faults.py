@@ -62,9 +62,12 @@ async def test_a_killed_workers_jobs_run_again(
     rig: Rig, client: httpx.AsyncClient, db: Database, load: Load
 ) -> None:
     """SIGKILL at three random points of a load of 240 jobs. Within lease + 2 s of a worker being up
-    again, every job that the dead one held runs again."""
+    again, every job that the dead one held runs again. All of one priority: a batch job would
+    rightly wait for the interactive ones that came meanwhile."""
     worker = rig.process("inference")
-    sending = asyncio.create_task(loads.submit(load, client, 240, pause_s=0.05))
+    sending = asyncio.create_task(
+        loads.submit(load, client, 240, pause_s=0.05, priority="interactive")
+    )
     held: dict[str, int] = {}
     ups: list[datetime] = []
     for point in sorted(load.rng.sample(range(10, 200), 3)):
