@@ -23,6 +23,7 @@ from core.events.log import POKE_CHANNEL, EventLog
 from core.jobs.submission import Submitted, Wish, check_key, submit_all
 from core.security import keys
 from core.security.keys import Caller
+from core.storage.seam import Storage
 
 # Submissions that share a transaction.
 SUBMIT_TOGETHER = 64
@@ -38,6 +39,7 @@ class Parts:
     db: Database
     log: EventLog
     hub: Hub
+    storage: Storage
     _poked: asyncio.Event = field(default_factory=asyncio.Event)
     _callers: dict[bytes, tuple[Caller, float]] = field(default_factory=dict)
     _submit: Gather[Wish, Submitted | Exception] = field(init=False)

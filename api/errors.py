@@ -24,12 +24,16 @@ log = structlog.get_logger(__name__)
 
 _STATUS: dict[type[errors.PenstockError], tuple[int, str]] = {
     errors.InvalidInput: (422, "invalid_request_error"),
+    errors.TooLarge: (413, "invalid_request_error"),
     errors.Unauthenticated: (401, "authentication_error"),
     errors.NotFound: (404, "invalid_request_error"),
     errors.Conflict: (409, "invalid_request_error"),
     errors.TooMany: (429, "rate_limit_error"),
     errors.Unavailable: (503, "server_error"),
 }
+
+# On OpenAI's surface wrong input is 400: its clients raise BadRequestError for that, and their users catch it.
+_BAD_REQUEST = ("/v1/files", "/v1/uploads")
 
 
 class ErrorBody(BaseModel):
@@ -67,10 +71,18 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(down, _down)
 
 
-async def _ours(_: Request, error: Exception) -> Response:
+def _wrong(request: Request) -> int:
+    """The status of wrong input on this route."""
+    path: str = request.scope["path"]
+    return 400 if any(path == p or path.startswith(p + "/") for p in _BAD_REQUEST) else 422
+
+
+async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, errors.PenstockError)
     known = next((c for c in type(error).__mro__ if c in _STATUS), None)
     status, kind = _STATUS[known] if known is not None else (500, "server_error")
+    if known is errors.InvalidInput:
+        status = _wrong(request)
     headers: dict[str, str] = {}
     if isinstance(error, errors.Conflict):
         # OpenAI's clients repeat a 409 unless told that it is final.
@@ -87,7 +99,7 @@ async def _ours(_: Request, error: Exception) -> Response:
     )
 
 
-async def _invalid(_: Request, error: Exception) -> Response:
+async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first: dict[str, Any] = error.errors()[0]
     where = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
@@ -108,7 +120,7 @@ async def _invalid(_: Request, error: Exception) -> Response:
             )  # fmt: skip
         message = "The body must be a JSON object."
     return envelope(
-        422, f"{param}: {message}" if param else message, "invalid_request_error",
+        _wrong(request), f"{param}: {message}" if param else message, "invalid_request_error",
         param=param, code=str(first["type"]),
     )  # fmt: skip
 

@@ -11,13 +11,17 @@ from fastapi import FastAPI
 from api import errors
 from api.deps import CallerDep, Parts
 from api.middleware import Around, BodyLimit
+from api.multipart import OVERHEAD_BYTES
 from api.routes import events, generate, health, jobs, webhooks
+from api.routes.openai import files, uploads
 from api.streams import Hub
 from core import status, telemetry
 from core.config import Settings, settings
 from core.db.session import Database
 from core.events.log import EventLog, connect
+from core.files.uploads import MAX_PART
 from core.forever import forever
+from core.storage.place import storage_of
 
 log = structlog.get_logger(__name__)
 
@@ -38,9 +42,16 @@ def create_app(config: Settings | None = None) -> FastAPI:
         # Every route but health needs a key; a docs page in a browser could not send one.
         openapi_url=None,
     )
-    for module in (jobs, events, generate, webhooks, health):
+    for module in (jobs, events, generate, webhooks, files, uploads, health):
         app.include_router(module.router)
-    app.add_middleware(BodyLimit, limit=config.max_body_bytes)
+    app.add_middleware(
+        BodyLimit,
+        limit=config.max_body_bytes,
+        larger={
+            "/v1/files": config.max_file_bytes + OVERHEAD_BYTES,
+            "/v1/uploads/[^/]+/parts": MAX_PART + OVERHEAD_BYTES,
+        },
+    )
     app.add_middleware(Around)
     errors.install(app)
 
@@ -58,7 +69,7 @@ async def _lifespan(app: FastAPI, config: Settings) -> AsyncIterator[None]:
     redis = connect(config)
     events_log = EventLog(redis, config)
     hub = Hub(config, database, events_log, redis)
-    parts = Parts(config, database, events_log, hub)
+    parts = Parts(config, database, events_log, hub, storage_of(config))
     app.state.parts = parts
     status.serve(config, {})
     loops = {"bells": hub.listen, "fetch": hub.fetch, "sweep": hub.sweep, "pokes": parts.poking}

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Mapping
 
 import structlog
 from starlette.datastructures import MutableHeaders
@@ -58,22 +59,27 @@ class Around:
 
 
 class BodyLimit:
-    """Refuses a body over the limit with 413: at once when it says so, else when it gets there."""
+    """Refuses a body over the limit with 413: at once when it says so, else when it gets there.
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    `larger`: the limit of paths that take more, by a pattern of the whole path.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int, larger: Mapping[str, int] | None = None) -> None:
         self.app = app
         self.limit = limit
+        self._larger = [(re.compile(path), most) for path, most in (larger or {}).items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        limit = self._limit_of(scope["path"])
         headers = dict(scope["headers"])
         declared = headers.get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > self.limit:
+        if declared.isdigit() and int(declared) > limit:
             if b"expect" not in headers:
                 await _discard(receive)
-            await self._refuse(scope, receive, send)
+            await _refuse(limit, scope, receive, send)
             return
         seen, over, started, more = 0, False, False, True
 
@@ -82,7 +88,7 @@ class BodyLimit:
             message = await receive()
             seen += len(message.get("body", b""))
             more = message.get("more_body", False)
-            if seen > self.limit:
+            if seen > limit:
                 over = True
                 return {"type": "http.disconnect"}
             return message
@@ -98,14 +104,18 @@ class BodyLimit:
         if over and not started:
             if more:
                 await _discard(receive)
-            await self._refuse(scope, receive, send)
+            await _refuse(limit, scope, receive, send)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = envelope(
-            413, f"The body is over {self.limit} bytes; send less.", "invalid_request_error",
-            code="body_too_large", headers={"connection": "close"},
-        )  # fmt: skip
-        await response(scope, receive, send)
+    def _limit_of(self, path: str) -> int:
+        return next((most for known, most in self._larger if known.fullmatch(path)), self.limit)
+
+
+async def _refuse(limit: int, scope: Scope, receive: Receive, send: Send) -> None:
+    response = envelope(
+        413, f"The body is over {limit} bytes; send less.", "invalid_request_error",
+        code="body_too_large", headers={"connection": "close"},
+    )  # fmt: skip
+    await response(scope, receive, send)
 
 
 async def _discard(receive: Receive) -> None:

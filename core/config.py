@@ -33,6 +33,25 @@ class Settings(BaseSettings):
         32, ge=1, description="Connections a process: group commit needs many."
     )
 
+    # Files: their bytes; their rows are in Postgres.
+    storage_url: str = Field(
+        ".penstock/files",
+        description="A folder shared by api, control and workers; or s3://bucket/prefix.",
+    )
+    s3_endpoint: str = Field("", description="Of a store that is not Amazon's: http://minio:9000.")
+    aws_access_key_id: str = Field("", validation_alias="AWS_ACCESS_KEY_ID")
+    aws_secret_access_key: str = Field("", validation_alias="AWS_SECRET_ACCESS_KEY", repr=False)
+    aws_region: str = Field("", validation_alias="AWS_REGION")
+    max_file_bytes: int = Field(
+        512 * 1024 * 1024, ge=1024, description="Of one POST /v1/files; more goes by /v1/uploads."
+    )
+    max_upload_bytes: int = Field(
+        8 * 1024**3, ge=1024, description="Of one file that /v1/uploads puts together."
+    )
+    files_sweep_every_s: float = Field(
+        60.0, gt=0, description="How often expired files and abandoned uploads are looked for."
+    )
+
     # The API.
     host: str = "127.0.0.1"
     port: int = 8000

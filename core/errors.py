@@ -2,6 +2,7 @@
 
 PenstockError
 |-- InvalidInput       the request is wrong: names the field and what to do
+|   `-- TooLarge       it holds more bytes than are taken
 |-- Unauthenticated    no key, or not one of ours
 |-- NotFound           not there, or another tenant's
 |-- Conflict           the state does not allow it; asking again will not help
@@ -26,6 +27,10 @@ class PenstockError(Exception):
 
 class InvalidInput(PenstockError):
     code = "invalid_value"
+
+
+class TooLarge(InvalidInput):
+    code = "body_too_large"
 
 
 class Unauthenticated(PenstockError):

@@ -45,6 +45,8 @@ def up(data_dir: Path, host: str, port: int, *, show: bool) -> None:
         stack = local.embedded(folder, names=[n for n, f in GIVEN.items() if f not in given])
         os.environ.update(stack.env())
         os.environ.update(dict(pair for name, pair in DEVELOPMENT.items() if name not in given))
+        if "storage_url" not in given:
+            os.environ["PENSTOCK_STORAGE_URL"] = str(folder / "files")
         config = settings()
         own, metrics = children(folder, host, port, config.drain_s)
         url = f"http://127.0.0.1:{port}"

@@ -59,6 +59,7 @@ class Rig:
             "PENSTOCK_WEBHOOK_ALLOW_NETS": "127.0.0.0/8",
             "PENSTOCK_WEBHOOK_ALLOW_HTTP": "true",
             "PENSTOCK_ENGINE_DTYPE": "float32",
+            "PENSTOCK_STORAGE_URL": str(self.folder / "files"),
         }
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("PENSTOCK_")}
         return inherited | defaults | self.stack.env() | self.env

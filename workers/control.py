@@ -1,4 +1,4 @@
-"""The control process: relay, dispatcher, rescuer and webhook feed on one loop. Any number may run."""
+"""The control process: relay, dispatcher, rescuer, webhook feed and sweeps on one loop. Any number may run."""
 
 import asyncio
 import signal
@@ -17,7 +17,8 @@ from core.events import bus
 from core.events.log import POKE_CHANNEL, ROOM, EventLog, connect
 from core.forever import forever
 from core.jobs.kinds import KINDS
-from workers import app, dispatch, relay, rescue
+from core.storage.place import storage_of
+from workers import app, dispatch, files, relay, rescue
 from workers.webhooks import feed
 
 log = structlog.get_logger(__name__)
@@ -64,6 +65,7 @@ async def _run(config: Settings) -> None:
         ),
         "gauge": lambda: dispatch.gauge(database),
         "tidy": lambda: rescue.tidy(database, config),
+        "files": lambda: files.sweep_loop(database, storage_of(config), config),
         "tick": lambda: _tick(seen),
     }
     tasks = [asyncio.create_task(forever(name, loop), name=name) for name, loop in loops.items()]

@@ -36,8 +36,10 @@ async def live() -> dict[str, str]:
 )
 async def ready(parts: PartsDep) -> Response:
     """200 while jobs can be accepted, which needs Postgres alone; `degraded` when they will be delayed."""
-    names = ("postgres", "redis", "kafka", "inference_workers")
-    checks = (_postgres(parts), _redis(parts), _kafka(parts), _workers(parts))
+    names = ("postgres", "redis", "kafka", "inference_workers", "storage")
+    checks = (
+        _postgres(parts), _redis(parts), _kafka(parts), _workers(parts), parts.storage.check(),
+    )  # fmt: skip
     found = dict(zip(names, await asyncio.gather(*(_within(c) for c in checks)), strict=True))
     accepting = found["postgres"] == "ok"
     well = all(value == "ok" for value in found.values())

@@ -208,6 +208,8 @@ WAYS = [
     ("GET", f"{JOBS}/{new_id('job')}/stream"), ("GET", f"{JOBS}/{new_id('job')}/events"),
     ("POST", f"{JOBS}/{new_id('job')}/cancel"), ("GET", "/metrics"), ("GET", "/openapi.json"),
     ("GET", "/v1/webhook_endpoints"), ("POST", "/v1/webhook_endpoints"),
+    ("POST", "/v1/files"), ("GET", "/v1/files"), ("GET", "/v1/files/x/content"),
+    ("POST", "/v1/uploads"), ("POST", "/v1/uploads/x/parts"), ("POST", "/v1/uploads/x/complete"),
 ]  # fmt: skip
 
 

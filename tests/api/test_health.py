@@ -13,7 +13,7 @@ from tests.rig import Rig
 from tests.waiting import eventually
 
 Client = httpx.AsyncClient
-CHECKS = {"postgres", "redis", "kafka", "inference_workers"}
+CHECKS = {"postgres", "redis", "kafka", "inference_workers", "storage"}
 
 
 @pytest.fixture(scope="module")

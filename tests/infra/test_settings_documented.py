@@ -12,7 +12,7 @@ COMPOSE_ONLY = {"POSTGRES_PASSWORD", "REDIS_PASSWORD"}
 
 
 def documented() -> dict[str, str]:
-    found = re.findall(r"^(?:# )?([A-Z][A-Z_]+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE)
+    found = re.findall(r"^(?:# )?([A-Z][A-Z0-9_]+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE)
     assert len(found) == len(dict(found)), "a setting is documented twice"
     return dict(found)
 

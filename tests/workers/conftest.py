@@ -9,9 +9,10 @@ from core.security.keys import Caller
 from tests.fakes import webhooks as given
 from tests.fakes.postgres import database, postgres_url
 from tests.fakes.receiver import Receiver, receiver
+from tests.fakes.s3 import s3
 from workers.webhooks.handler import Runtime
 
-__all__ = ["database", "postgres_url"]
+__all__ = ["database", "postgres_url", "s3"]
 
 
 @pytest.fixture

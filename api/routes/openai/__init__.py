@@ -1,0 +1,1 @@
+"""OpenAI's surface: other shapes for the same jobs and files."""
