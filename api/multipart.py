@@ -26,19 +26,22 @@ class Form:
         self.filename: str | None = None
         self._file = file
         self._body = request.stream()
-        self._parser = MultipartParser(
-            _boundary(request),
-            {
-                "on_part_begin": self._part_begins,
-                "on_header_field": self._header_name,
-                "on_header_value": self._header_value,
-                "on_header_end": self._header_ends,
-                "on_headers_finished": self._headers_end,
-                "on_part_data": self._part_data,
-                "on_part_end": self._part_ends,
-                "on_end": self._form_ends,
-            },
-        )
+        try:
+            self._parser = MultipartParser(
+                _boundary(request),
+                {
+                    "on_part_begin": self._part_begins,
+                    "on_header_field": self._header_name,
+                    "on_header_value": self._header_value,
+                    "on_header_end": self._header_ends,
+                    "on_headers_finished": self._headers_end,
+                    "on_part_data": self._part_data,
+                    "on_part_end": self._part_ends,
+                    "on_end": self._form_ends,
+                },
+            )
+        except FormParserError as error:
+            raise _broken() from error
         self._headers: dict[bytes, bytes] = {}
         self._header = (b"", b"")
         self._field: str | None = None

@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 # S3 takes no smaller part but the last, and at most 10,000 of them: 50 GB. A writer holds four of them.
 PART = 5 * 1024 * 1024
 # A request each, so not too small.
-READ = 4 * PIECE
+READ = 2 * PIECE
 ABORT_S = 10.0
 
 _Queue = asyncio.Queue[bytes | Exception | None]
@@ -48,7 +48,7 @@ class Bucket:
             # For one request, which is short whatever the size of the file: a part, or a piece.
             client_options={
                 "connect_timeout": "2s",
-                "timeout": "60s",
+                "timeout": "30s",
                 "allow_http": settings.s3_endpoint.startswith("http://"),
             },
             retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=10)},

@@ -240,6 +240,15 @@ async def test_a_form_may_arrive_in_any_pieces_and_order(
     assert read.content == data.replace(b"\r\n--X", b"")
 
 
+@pytest.mark.parametrize(
+    "boundary", ["x" * 5000, '"', "é", "a b", "'\"';", "X; boundary=Y", "X; X; X"]
+)
+async def test_a_strange_boundary_is_refused(http: httpx.AsyncClient, boundary: str) -> None:
+    headers = {b"content-type": f"multipart/form-data; boundary={boundary}".encode("latin-1")}
+    body = form(PURPOSE, GOOD, boundary=b"Z")
+    asking.error(await http.post(FILES, content=body, headers=headers), 400)
+
+
 @pytest.mark.parametrize("sort", ["application/json", "multipart/form-data", ""])
 async def test_another_content_type_is_told_which_one_to_send(
     http: httpx.AsyncClient, sort: str

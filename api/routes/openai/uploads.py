@@ -5,15 +5,17 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 from starlette.background import BackgroundTask
 
-from api.deps import CallerDep, PartsDep, SessionDep
+from api.deps import CallerDep, Parts, PartsDep, SessionDep
 from api.multipart import Form
 from api.routes.jobs import ERRORS, answer
 from api.routes.openai import file_shapes as shapes
 from api.routes.openai.files import drop
-from core.errors import InvalidInput, PenstockError
+from core.errors import Conflict, InvalidInput, NotFound, PenstockError
 from core.files import rules, service, uploads
+from core.files.tables import File, Upload
 from core.files.uploads import Sum
 from core.ids import new_id
+from core.security.keys import Caller
 
 router = APIRouter(prefix="/v1/uploads", tags=["files"], responses=ERRORS)
 
@@ -71,12 +73,32 @@ async def complete(
     upload_id: UploadId, wanted: shapes.Complete, caller: CallerDep, parts: PartsDep
 ) -> Response:
     """Make a file of the parts, in this order. Asking again with the same parts is answered alike."""
+    plan = await _planned(parts, caller, upload_id, wanted.part_ids)
+    if isinstance(plan, Sum):
+        try:
+            return await _completed(parts, caller, plan, wanted.md5)
+        except (NotFound, Conflict):
+            # Somebody completed or cancelled it while we were reading its parts.
+            plan = await _planned(parts, caller, upload_id, wanted.part_ids)
+            if isinstance(plan, Sum):
+                raise
+    upload, file = plan
+    return answer(shapes.upload(upload, file))
+
+
+async def _planned(
+    parts: Parts, caller: Caller, upload_id: str, part_ids: list[str]
+) -> Sum | tuple[Upload, File]:
+    """What to put together, or what was made of the same parts before."""
     async with parts.db.begin() as session:
-        plan = await uploads.planned(session, caller, upload_id, wanted.part_ids)
-        if not isinstance(plan, Sum):
-            made = await service.get(session, caller, plan.file_id or "")
-            return answer(shapes.upload(plan, made))
-    kept = await uploads.put_together(parts.storage, plan, wanted.md5)
+        plan = await uploads.planned(session, caller, upload_id, part_ids)
+        if isinstance(plan, Sum):
+            return plan
+        return plan, await service.get(session, caller, plan.file_id or "")
+
+
+async def _completed(parts: Parts, caller: Caller, plan: Sum, md5: str | None) -> Response:
+    kept = await uploads.put_together(parts.storage, plan, md5)
     try:
         async with parts.db.begin() as session:
             upload, file, keys = await uploads.complete(session, caller, plan, kept)
