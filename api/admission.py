@@ -5,7 +5,7 @@ import asyncio
 from api.deps import Parts
 from core.catalog import models, tokenizer
 from core.catalog.models import Served
-from core.jobs.inference import check_length
+from core.jobs.inference import check, check_length, needs_text, template_input
 from core.jobs.kinds import JobSpec
 
 # A token is at least one byte, and a chat template adds some: below this bound nothing is counted.
@@ -16,16 +16,40 @@ _INLINE_BYTES = 4000
 async def admit(parts: Parts, spec: JobSpec, *, param: str) -> Served:
     """The model a job will run on. Raises InvalidInput naming the field at fault."""
     model = models.resolve(spec.model, await parts.served(), parts.settings, param=param)
-    size = len((spec.prompt or "").encode()) + sum(
-        len(m.content.encode()) + _TEMPLATE_BYTES for m in spec.messages or ()
-    )
-    if spec.prompt is not None and size + spec.max_tokens + 8 <= model.context:
-        return model
-    text = await asyncio.to_thread(tokenizer.load, model.source)
-    body = spec.model_dump(include={"prompt", "messages"})
-    if size <= _INLINE_BYTES:
-        ids = tokenizer.prompt_ids(text, body)
-    else:
-        ids = await asyncio.to_thread(tokenizer.prompt_ids, text, body)
-    check_length(len(ids), spec.max_tokens, model.context)
+    await admit_to(model, spec)
     return model
+
+
+async def admit_to(model: Served, spec: JobSpec) -> None:
+    """Raises InvalidInput when `model` cannot serve this spec."""
+    wanted = max(spec.max_tokens, 1)
+    # Without prompt_logprobs nothing looks at each token, so a prompt that surely fits is not counted.
+    if isinstance(spec.prompt, str) and not needs_text(spec):
+        check(spec, None)
+        if _bytes(spec) + wanted + 8 <= model.context:
+            return
+    text = await asyncio.to_thread(tokenizer.load, model.source)
+    check(spec, text)
+    check_length(await _count(text, spec), wanted, model.context)
+
+
+async def room(model: Served, spec: JobSpec) -> int:
+    """Tokens that the context leaves for an answer. Raises InvalidInput when it leaves none."""
+    text = await asyncio.to_thread(tokenizer.load, model.source)
+    # What a template makes of tools that it does not take is not known: that is refused first.
+    check(spec, text)
+    count = await _count(text, spec)
+    check_length(count, 1, model.context)
+    return model.context - count
+
+
+async def _count(text: tokenizer.Text, spec: JobSpec) -> int:
+    body = template_input(spec)
+    if _bytes(spec) <= _INLINE_BYTES:
+        return len(tokenizer.prompt_ids(text, body))
+    return len(await asyncio.to_thread(tokenizer.prompt_ids, text, body))
+
+
+def _bytes(spec: JobSpec) -> int:
+    prompt = len(spec.prompt.encode()) if isinstance(spec.prompt, str) else len(spec.prompt or ())
+    return prompt + sum(m.size + _TEMPLATE_BYTES for m in spec.messages or ())

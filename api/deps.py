@@ -18,7 +18,7 @@ from core.catalog.models import Served
 from core.config import Settings
 from core.db.gather import Gather
 from core.db.session import Database
-from core.errors import Unauthenticated
+from core.errors import Conflict, Unauthenticated
 from core.events.log import POKE_CHANNEL, EventLog
 from core.jobs.submission import Submitted, Wish, check_key, submit_all
 from core.security import keys
@@ -71,6 +71,16 @@ class Parts:
         if isinstance(done, Exception):
             raise done
         return done
+
+    async def submit_together(self, wishes: Sequence[Wish]) -> list[Submitted]:
+        """Record all of these jobs or none, in a transaction of their own. Raises as `submit` does."""
+        for wish in wishes:
+            check_key(wish.key)
+        async with asyncio.timeout(SUBMIT_S), self.db.begin() as session:
+            done = await submit_all(session, wishes)
+            if refused := next((d for d in done if isinstance(d, Conflict)), None):
+                raise refused
+            return [d for d in done if isinstance(d, Submitted)]
 
     async def _together(self, wishes: Sequence[Wish]) -> list[Submitted | Exception]:
         try:

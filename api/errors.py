@@ -32,9 +32,6 @@ _STATUS: dict[type[errors.PenstockError], tuple[int, str]] = {
     errors.Unavailable: (503, "server_error"),
 }
 
-# On OpenAI's surface wrong input is 400: its clients raise BadRequestError for that, and their users catch it.
-_BAD_REQUEST = ("/v1/files", "/v1/uploads")
-
 
 class ErrorBody(BaseModel):
     message: str
@@ -71,18 +68,12 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(down, _down)
 
 
-def _wrong(request: Request) -> int:
-    """The status of wrong input on this route."""
-    path: str = request.scope["path"]
-    return 400 if any(path == p or path.startswith(p + "/") for p in _BAD_REQUEST) else 422
-
-
 async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, errors.PenstockError)
     known = next((c for c in type(error).__mro__ if c in _STATUS), None)
     status, kind = _STATUS[known] if known is not None else (500, "server_error")
     if known is errors.InvalidInput:
-        status = _wrong(request)
+        status = _invalid_status(request)
     headers: dict[str, str] = {}
     if isinstance(error, errors.Conflict):
         # OpenAI's clients repeat a 409 unless told that it is final.
@@ -97,6 +88,11 @@ async def _ours(request: Request, error: Exception) -> Response:
     return envelope(
         status, error.message, kind, param=error.param, code=error.code, headers=headers
     )
+
+
+def _invalid_status(request: Request) -> int:
+    """422, but where a surface's clients know another (api/routes/openai)."""
+    return int(getattr(request.state, "invalid_status", 422))
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
@@ -120,7 +116,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
             )  # fmt: skip
         message = "The body must be a JSON object."
     return envelope(
-        _wrong(request), f"{param}: {message}" if param else message, "invalid_request_error",
+        _invalid_status(request), f"{param}: {message}" if param else message, "invalid_request_error",
         param=param, code=str(first["type"]),
     )  # fmt: skip
 

@@ -13,7 +13,8 @@ from api.deps import CallerDep, Parts
 from api.middleware import Around, BodyLimit
 from api.multipart import OVERHEAD_BYTES
 from api.routes import events, generate, health, jobs, webhooks
-from api.routes.openai import files, uploads
+from api.routes.openai import chat, completions, files, uploads
+from api.routes.openai import models as openai_models
 from api.streams import Hub
 from core import status, telemetry
 from core.config import Settings, settings
@@ -42,7 +43,8 @@ def create_app(config: Settings | None = None) -> FastAPI:
         # Every route but health needs a key; a docs page in a browser could not send one.
         openapi_url=None,
     )
-    for module in (jobs, events, generate, webhooks, files, uploads, health):
+    native = (jobs, events, generate, webhooks, health)
+    for module in (*native, chat, completions, openai_models, files, uploads):
         app.include_router(module.router)
     app.add_middleware(
         BodyLimit,

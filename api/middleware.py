@@ -31,13 +31,15 @@ class Around:
             return
         given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
         request_id = given if _REQUEST_ID.fullmatch(given) else new_id("req")
-        began, status, started = time.perf_counter(), 500, False
+        began, status, started, streams = time.perf_counter(), 500, False, False
 
         async def reply(message: Message) -> None:
-            nonlocal status, started
+            nonlocal status, started, streams
             if message["type"] == "http.response.start":
                 status, started = message["status"], True
-                MutableHeaders(scope=message)["x-request-id"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = request_id
+                streams = headers.get("content-type", "").startswith("text/event-stream")
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request=request_id):
@@ -54,7 +56,7 @@ class Around:
                 # The route's pattern, never the path: one series a route, and no ids in metrics.
                 route = getattr(scope.get("route"), "path", "unknown")
                 telemetry.HTTP_REQUESTS.labels(scope["method"], route, status).inc()
-                if not route.endswith("/stream"):
+                if not streams:
                     telemetry.HTTP_SECONDS.labels(route).observe(time.perf_counter() - began)
 
 

@@ -65,6 +65,13 @@ class Settings(BaseSettings):
         5.0, ge=0, description="How long a revoked key may still be accepted."
     )
     idempotency_ttl_h: float = Field(168.0, gt=0)
+    retry_window_s: float = Field(
+        600.0, ge=0,
+        description="A retry that says so (x-stainless-retry-count) within this is its first; 0: off.",
+    )  # fmt: skip
+    chat_max_tokens: int = Field(
+        0, ge=0, description="When a chat request names no limit; 0: what the context leaves."
+    )
     generate_timeout_s: float = Field(300.0, gt=0, description="How long POST /generate waits.")
 
     # Models and the engine.

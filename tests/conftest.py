@@ -15,7 +15,10 @@ from tests.rig import Rig
 @pytest.fixture(scope="session")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """Every process of Penstock on a scripted engine. Tests that kill something make their own."""
-    made = Rig(Path(tmp_path_factory.mktemp("rig")), {"PENSTOCK_SCRIPTED_TOKEN_S": "0.002"})
+    made = Rig(
+        Path(tmp_path_factory.mktemp("rig")),
+        {"PENSTOCK_SCRIPTED_TOKEN_S": "0.002", "PENSTOCK_CHAT_MAX_TOKENS": "64"},
+    )
     try:
         made.start_stack()
         made.start("api", "control", "inference", "webhooks")

@@ -7,6 +7,8 @@ handler --say(text)--> Attempt: pending text --seal--> numbered entries --Voice-
 import asyncio
 import math
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -34,6 +36,16 @@ class Why(StrEnum):
     STALLED = "stalled"
 
 
+@dataclass(slots=True)
+class Said:
+    """What is still without a number of one answer."""
+
+    text: list[str] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[dict[str, Any]] = field(default_factory=list)
+    finish: str | None = None
+
+
 class Attempt:
     """One claimed job while it runs here. Lives on the worker's event loop only."""
 
@@ -55,9 +67,7 @@ class Attempt:
         self.entries: list[Entry] = []
         self.said: list[dict[str, Any]] = []
         self._numbers: list[int] = []
-        self._text: list[str] = []
-        self._tokens: list[int] = []
-        self._finish: str | None = None
+        self._pending: dict[int, Said] = {}
         self.first_say: float | None = None
         self._enter(types.STARTED, claim.started, {"worker": claim.worker_id})
 
@@ -66,29 +76,43 @@ class Attempt:
         """The number of the last sealed event."""
         return self.base + len(self.entries) - 1
 
-    def say(self, text: str, tokens: list[int], finish: str | None = None) -> None:
-        """Add to the answer. It is numbered and sent with the voice's next breath."""
+    def say(
+        self,
+        text: str,
+        tokens: list[int],
+        finish: str | None = None,
+        *,
+        index: int = 0,
+        logprobs: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        """Add to the answer, or to one of several. It is numbered and sent with the voice's next breath."""
         self.last_progress = time.monotonic()
         if self.first_say is None:
             self.first_say = self.last_progress
             self.voice.hurry()
-        self._text.append(text)
-        self._tokens += tokens
-        self._finish = finish or self._finish
+        said = self._pending.setdefault(index, Said())
+        said.text.append(text)
+        said.tokens += tokens
+        said.logprobs += logprobs
+        said.finish = finish or said.finish
         self.voice.wake(self)
 
     def seal(self) -> None:
-        """Give what was said since the last seal its number, unless the numbers we may use are spent."""
-        if not self._text or self.seq + 2 >= self.ceiling:
-            return
-        text = "".join(self._text)
-        private = {"tokens": self._tokens, "finish": self._finish}
-        # How many, so that a client can show a rate; which ones is for the next attempt alone.
-        said = {"text": text, "tokens": len(self._tokens)}
-        self._enter(types.OUTPUT_DELTA, datetime.now(UTC), said, private)
-        self.said.append({"text": text, **private})
-        self._numbers.append(self.seq)
-        self._text, self._tokens = [], []
+        """Give what was said since the last seal its numbers, unless the numbers we may use are spent."""
+        for index in list(self._pending):
+            if self.seq + 2 >= self.ceiling:
+                return
+            said = self._pending.pop(index)
+            # How many, so that a client can show a rate; which ones is for the next attempt alone.
+            public: dict[str, Any] = {"text": "".join(said.text), "tokens": len(said.tokens)}
+            if index:
+                public["index"] = index
+            if said.logprobs:
+                public["logprobs"] = said.logprobs
+            private = {"tokens": said.tokens, "finish": said.finish}
+            self._enter(types.OUTPUT_DELTA, datetime.now(UTC), public, private)
+            self.said.append(public | private)
+            self._numbers.append(self.seq)
 
     def end(self, kind: str, at: datetime, data: dict[str, Any]) -> None:
         """The last event, once Postgres holds the outcome under the number `seq + 1`."""

@@ -1,8 +1,8 @@
 """The engine seam: what a worker needs of anything that turns prompt tokens into text."""
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from core.catalog.models import Served
 from core.errors import Retryable
@@ -18,7 +18,10 @@ class EngineDead(Retryable):
 class Request:
     """`prompt`: token ids, with what earlier attempts generated at their end.
 
-    `scope`: cached prefixes are shared within one, never across.
+    `scope`: cached prefixes are shared within one, never across. `form`: what the answer must look like,
+    as core.jobs.structured.Structured has it. `forced`: the answer's first tokens are these, chosen like any
+    other and yielded again: grammar, penalties and random numbers walk the way they walked before.
+    `logprobs`, `prompt_logprobs`: alternatives to tell of each token; 0 is the token alone, None nothing.
     """
 
     id: str
@@ -29,15 +32,42 @@ class Request:
     top_p: float = 1.0
     seed: int | None = None
     scope: str = ""
+    min_p: float = 0.0
+    min_tokens: int = 0
+    ignore_eos: bool = False
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    logit_bias: dict[int, float] | None = None
+    logprobs: int | None = None
+    prompt_logprobs: int | None = None
+    form: dict[str, Any] | None = None
+    forced: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Likely:
+    """A token, how likely it was (natural log), and the likeliest tokens in its place, best first."""
+
+    token: int
+    logprob: float
+    top: list[tuple[int, float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What one or more engine steps added. `finish`: stop or length with the last chunk."""
+    """What one or more engine steps added. `finish`: stop or length with the last chunk.
+
+    `logprobs`: one for each of `tokens`, when asked for. With the first chunk, where the engine tells:
+    `prompt_logprobs`, of which the first is None, and `cached`, the prompt tokens that cost nothing.
+    """
 
     text: str
     tokens: list[int]
     finish: str | None = None
+    logprobs: list[Likely] = field(default_factory=list)
+    prompt_logprobs: list[Likely | None] | None = None
+    cached: int | None = None
 
 
 class Engine(Protocol):

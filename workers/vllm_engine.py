@@ -12,20 +12,24 @@ from typing import Any
 
 import structlog
 from vllm import SamplingParams
+from vllm.config import StructuredOutputsConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.inputs.engine import tokens_input
 from vllm.platforms import current_platform
-from vllm.sampling_params import RequestOutputKind
+from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
+from vllm.v1.sample.logits_processor import AdapterLogitsProcessor
 
 from core.catalog.models import Served
 from core.config import Settings
 from core.errors import Refused
-from workers.engine import Chunk, EngineDead, Request
+from workers.engine import Chunk, EngineDead, Likely, Request
 from workers.vllm_plugin import NICE, PARENT
 
 log = structlog.get_logger(__name__)
+
+FORCED = "penstock_forced"
 
 
 class VllmEngine:
@@ -69,6 +73,11 @@ class VllmEngine:
                 load_format="safetensors",
                 # top_k and the like are the job's, never the model folder's.
                 generation_config="vllm",
+                logits_processors=[f"{__name__}:{Forced.__name__}"],
+                # The library that admission checks with. A weak model would fill free whitespace for ever.
+                structured_outputs_config=StructuredOutputsConfig(
+                    backend="guidance", disable_any_whitespace=True
+                ),
                 **options,
             )
         )
@@ -78,26 +87,17 @@ class VllmEngine:
         return Served(settings.served_name, settings.model, context)
 
     async def generate(self, request: Request) -> AsyncGenerator[Chunk, None]:
-        params = SamplingParams(
-            max_tokens=request.max_tokens,
-            temperature=request.temperature,
-            top_k=max(request.top_k, 0),
-            top_p=request.top_p,
-            seed=request.seed,
-            output_kind=RequestOutputKind.DELTA,
-        )
         # The salt keeps the prefix cache of one tenant from answering, and timing, another's prompts.
         prompt = tokens_input(request.prompt, cache_salt=request.scope or None)
         self._moved = time.monotonic() if self._open == 0 else self._moved
         self._open += 1
         try:
-            stream = self._llm.generate(prompt, params, request.id)
+            stream = self._llm.generate(prompt, _params(request), request.id)
             # Closing ours must close vLLM's at once: that is what aborts the request in the engine.
             async with contextlib.aclosing(stream):
                 async for output in stream:
                     self._moved = time.monotonic()
-                    part = output.outputs[0]
-                    yield Chunk(part.text, list(part.token_ids), part.finish_reason)
+                    yield _chunk(output, request)
         except EngineDeadError as error:
             raise EngineDead("The model engine died.") from error
         except ValueError as error:
@@ -111,3 +111,83 @@ class VllmEngine:
     async def close(self) -> None:
         if self._llm is not None:
             self._llm.shutdown()
+
+
+def _params(request: Request) -> SamplingParams:
+    form = dict(request.form or {})
+    if "json_schema" in form:
+        form["json"] = form.pop("json_schema")
+    return SamplingParams(
+        max_tokens=request.max_tokens,
+        temperature=request.temperature,
+        top_k=max(request.top_k, 0),
+        top_p=request.top_p,
+        min_p=request.min_p,
+        seed=request.seed,
+        min_tokens=request.min_tokens,
+        ignore_eos=request.ignore_eos,
+        presence_penalty=request.presence_penalty,
+        frequency_penalty=request.frequency_penalty,
+        repetition_penalty=request.repetition_penalty,
+        logit_bias=request.logit_bias,
+        logprobs=request.logprobs,
+        prompt_logprobs=request.prompt_logprobs,
+        structured_outputs=StructuredOutputsParams(**form) if form else None,
+        extra_args={FORCED: list(request.forced)} if request.forced else None,
+        output_kind=RequestOutputKind.DELTA,
+    )
+
+
+def _chunk(output: Any, request: Request) -> Chunk:
+    part = output.outputs[0]
+    of_prompt = None
+    if request.prompt_logprobs is not None and output.prompt_logprobs:
+        of_prompt = [
+            None if row is None else _likely(row, request.prompt_logprobs)
+            for row in output.prompt_logprobs
+        ]
+    rows = part.logprobs or () if request.logprobs is not None else ()
+    return Chunk(
+        part.text,
+        list(part.token_ids),
+        part.finish_reason,
+        [_likely(row, request.logprobs or 0) for row in rows],
+        of_prompt,
+        output.num_cached_tokens,
+    )
+
+
+def _likely(row: dict[int, Any], count: int) -> Likely:
+    """vLLM's {token id: Logprob}, the token itself first, then the likeliest without it."""
+    token = next(iter(row))
+    ranked = sorted((one.rank or 0, other, one.logprob) for other, one in row.items())
+    return Likely(
+        token, row[token].logprob, [(other, logprob) for _, other, logprob in ranked[:count]]
+    )
+
+
+class Forced(AdapterLogitsProcessor):  # type: ignore[misc]  # vLLM ships no types
+    """In the engine's process: the answer's first tokens are those that extra_args names.
+
+    It runs after the grammar's mask and before the penalties, which both go on counting the forced tokens as
+    if they had been chosen; so does the row of random numbers (docs/decisions/0007).
+    """
+
+    def is_argmax_invariant(self) -> bool:
+        return False
+
+    def new_req_logits_processor(self, params: SamplingParams) -> Any:
+        forced = (params.extra_args or {}).get(FORCED)
+        return _Forcing(forced) if forced else None
+
+
+class _Forcing:
+    def __init__(self, tokens: list[int]) -> None:
+        self._tokens = tokens
+
+    def __call__(self, said: list[int], logits: Any) -> Any:
+        if len(said) < len(self._tokens):
+            logits.fill_(float("-inf"))
+            # Zero: neither penalty nor temperature can move it below what is impossible.
+            logits[self._tokens[len(said)]] = 0.0
+        return logits

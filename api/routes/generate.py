@@ -15,9 +15,9 @@ from api.routes.jobs import ERRORS, answer
 from core import telemetry
 from core.errors import Conflict, PenstockError
 from core.jobs import service
-from core.jobs.inference import Sampling, no_nul
 from core.jobs.job import TERMINAL, Job, State
 from core.jobs.kinds import InferenceJob
+from core.jobs.sampling import Sampling, no_nul
 from core.jobs.submission import Wish
 from core.security.keys import Caller
 

@@ -84,11 +84,12 @@ async def cancel(
     """Stop a job. A running one is asked to stop and keeps the text it has; poll for `cancelled`."""
     job = await service.cancel(session, caller, job_id)
     response = answer(views.job(job))
-    response.background = BackgroundTask(_tell, parts, job_id)
+    response.background = BackgroundTask(tell, parts, job_id)
     return response
 
 
-async def _tell(parts: Parts, job_id: str) -> None:
+async def tell(parts: Parts, job_id: str) -> None:
+    """Have a cancelled job's worker and readers hear of it now."""
     try:
         await parts.log.publish(CANCEL_CHANNEL, job_id)
         await parts.log.ring(job_id)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from core.jobs.inference import no_nul
+from core.jobs.sampling import no_nul
 from core.webhooks import signing
 from core.webhooks.addresses import MAX_URL
 from core.webhooks.tables import PENDING, WebhookDelivery, WebhookEndpoint

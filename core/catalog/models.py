@@ -26,11 +26,13 @@ class Model(Base):
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A model as the rest of core needs it. `source`: a local folder or hub id; `context`: tokens."""
+    """A model as the rest of core needs it. `source`: a local folder or hub id; `context`: tokens;
+    `created`: Unix seconds, when a worker first served it."""
 
     name: str
     source: str
     context: int
+    created: int = 0
 
 
 async def register(session: AsyncSession, model: Served) -> None:
@@ -45,7 +47,9 @@ async def register(session: AsyncSession, model: Served) -> None:
 
 async def listed(session: AsyncSession) -> list[Served]:
     rows = await session.execute(select(Model).order_by(Model.name))
-    return [Served(m.name, m.source, m.context) for m in rows.scalars()]
+    return [
+        Served(m.name, m.source, m.context, int(m.created_at.timestamp())) for m in rows.scalars()
+    ]
 
 
 def resolve(wanted: str, models: list[Served], settings: Settings, *, param: str) -> Served:

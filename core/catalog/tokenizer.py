@@ -6,10 +6,12 @@ from typing import Any
 
 import orjson
 from huggingface_hub import snapshot_download
+from jinja2 import meta
 from jinja2.exceptions import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
+from core.catalog.pieces import Pieces
 from core.errors import InvalidInput, Refused
 
 
@@ -50,6 +52,11 @@ class Text:
         sandbox = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
         sandbox.globals["raise_exception"] = _refuse
         self._template = sandbox.from_string(template) if isinstance(template, str) else None
+        asks = isinstance(template, str) and meta.find_undeclared_variables(sandbox.parse(template))
+        self.takes_tools = "tools" in (asks or ())
+        # With the tokens that were added to it; an id beyond is nobody's.
+        self.size = int(self._tokenizer.get_vocab_size(with_added_tokens=True))
+        self._pieces = Pieces(self._tokenizer)
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:
         """Token ids; `special`: with the marks the model expects around a bare prompt."""
@@ -58,7 +65,13 @@ class Text:
     def decode(self, ids: list[int]) -> str:
         return str(self._tokenizer.decode(ids))
 
-    def chat(self, messages: list[dict[str, str]]) -> list[int]:
+    def piece(self, token: int) -> bytes:
+        """The bytes of one token, which may be half a character."""
+        return self._pieces.of(token)
+
+    def chat(
+        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None
+    ) -> list[int]:
         """Token ids of a conversation up to where the assistant speaks next.
 
         Raises InvalidInput when the model has no chat template or its template refuses the messages.
@@ -67,7 +80,7 @@ class Text:
             raise InvalidInput("This model has no chat template; send prompt", param="messages")
         try:
             text = self._template.render(
-                messages=messages, add_generation_prompt=True, **self._marks
+                messages=messages, tools=tools, add_generation_prompt=True, **self._marks
             )
         except Exception as error:
             # Foreign code may raise anything; nothing of ours runs in there.
@@ -90,5 +103,6 @@ def load(source: str) -> Text:
 def prompt_ids(text: Text, spec: dict[str, Any]) -> list[int]:
     """Token ids of an inference spec's prompt or messages."""
     if spec.get("messages") is not None:
-        return text.chat(spec["messages"])
-    return text.encode(spec["prompt"])
+        return text.chat(spec["messages"], spec.get("tools"))
+    prompt = spec["prompt"]
+    return text.encode(prompt) if isinstance(prompt, str) else list(prompt)

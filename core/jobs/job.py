@@ -31,6 +31,15 @@ class State(StrEnum):
 TERMINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.EXPIRED})
 
 
+# core.jobs.inference.partial in SQL: what a client may see of an answer that no worker will finish.
+PARTIAL = """CASE WHEN progress ? 'text' THEN jsonb_build_object('text', progress -> 'text') ||
+    CASE WHEN progress ? 'choices' OR progress ? 'logprobs' THEN jsonb_build_object('choices',
+        jsonb_build_array(progress - 'choices' - 'tokens' - 'finish' || jsonb_build_object('index', 0))
+        || coalesce((SELECT jsonb_agg(c - 'tokens' - 'finish')
+                     FROM jsonb_array_elements(progress -> 'choices') AS c), jsonb_build_array()))
+    ELSE jsonb_build_object() END END"""
+
+
 class Job(Base):
     __tablename__ = "jobs"
 

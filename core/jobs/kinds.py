@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from core.config import Settings
 from core.jobs import inference
-from core.jobs.inference import InferenceSpec, no_nul
+from core.jobs.inference import InferenceSpec
+from core.jobs.sampling import no_nul
 
 KINDS = (inference.KIND,)
 Priority = Literal["interactive", "batch"]

@@ -20,7 +20,7 @@ from core.events import outbox, types
 from core.events.log import EventLog
 from core.jobs import attempts, kinds
 from core.jobs.attempts import Outcome, Requeue
-from core.jobs.job import State
+from core.jobs.job import PARTIAL, State
 
 # With Redis away no attempt can start anyway, and what was said may come back with it.
 _WAIT_FOR_REDIS_S = 30
@@ -139,7 +139,7 @@ async def _said(
 
 _EXPIRE = outbox.recorded(
     f"""UPDATE jobs SET state = 'expired', finished_at = now(), seq = seq + 1, rung_at = NULL,
-            result = CASE WHEN progress ? 'text' THEN jsonb_build_object('text', progress -> 'text') END
+            result = {PARTIAL}
         WHERE id IN (SELECT id FROM jobs WHERE state = 'queued' AND deadline <= now()
                      ORDER BY deadline LIMIT 500 FOR UPDATE SKIP LOCKED) AND state = 'queued'
         RETURNING {outbox.FACT}, 'job.expired' AS fact_type, '{{}}'::jsonb AS fact_data"""  # noqa: S608 - only constants are formatted in

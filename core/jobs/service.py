@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.catalog.models import Served
 from core.errors import Conflict, NotFound
 from core.events import outbox
-from core.jobs.job import TERMINAL, Job, State
+from core.jobs.job import PARTIAL, TERMINAL, Job, State
 from core.jobs.kinds import JobSpec
 from core.jobs.submission import Submitted, Wish, check_key, submit_all
 from core.security.keys import Caller
@@ -109,7 +109,7 @@ async def listed(
 _CANCEL_QUEUED = outbox.recorded(
     f"""UPDATE jobs SET state = 'cancelled', finished_at = now(), seq = seq + 1, rung_at = NULL,
             cancel_requested_at = now(),
-            result = CASE WHEN progress ? 'text' THEN jsonb_build_object('text', progress -> 'text') END
+            result = {PARTIAL}
         WHERE id = :id AND tenant_id = :tenant AND state = 'queued'
         RETURNING {outbox.FACT}, 'job.cancelled' AS fact_type, '{{}}'::jsonb AS fact_data"""  # noqa: S608 - only constants are formatted in
 )

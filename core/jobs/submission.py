@@ -27,13 +27,29 @@ _ENVELOPE = {"priority", "completion_window", "metadata", "kind", "model", "idem
 
 
 @dataclass(frozen=True, slots=True)
+class Repeat:
+    """The key was made from the body, for a client that sends none but says that it tries again.
+
+    `again_within_s`: None for a first try, which makes a job of its own and takes the key over. A further
+    try is the job of the last first one, unless that is older than this or was cancelled.
+    """
+
+    again_within_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Wish:
-    """A checked spec on its way to being a job. `key`: the client's idempotency key."""
+    """A checked spec on its way to being a job. `key`: the client's idempotency key, or see Repeat."""
 
     caller: Caller
     spec: JobSpec
     model: Served
     key: str | None = None
+    repeat: Repeat | None = None
+
+    @property
+    def first_try(self) -> bool:
+        return self.repeat is not None and self.repeat.again_within_s is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +72,9 @@ def check_key(key: str | None) -> None:
 async def submit_all(session: AsyncSession, wishes: Sequence[Wish]) -> list[Submitted | Conflict]:
     """Record them; they are accepted once the session commits. Answers in the order of the wishes."""
     named = [(wish, new_id("job")) for wish in wishes]
+    await _forget(session, wishes)
     late = await _reserve(session, named)
+    await _take_over(session, named)
     made = await _insert(session, [(wish, job_id) for wish, job_id in named if job_id not in late])
     # After the insert: the first of two twins in this very batch has only now a row to show.
     first = await _replays(session, [wish for wish, job_id in named if job_id in late])
@@ -147,10 +165,12 @@ def _job(wish: Wish, job_id: str) -> Job:
 
 
 def fingerprint(spec: JobSpec) -> bytes:
-    """The same body, whatever the order of its keys and with its defaults written out or not."""
-    canonical = orjson.dumps(
-        spec.model_dump(mode="json", exclude={"idempotency_key"}), option=orjson.OPT_SORT_KEYS
-    )
+    """The same body, whatever the order of its keys and with its defaults written out or not.
+
+    Without the defaults: a key must survive an upgrade that adds a field.
+    """
+    plain = spec.model_dump(mode="json", exclude={"idempotency_key"}, exclude_defaults=True)
+    canonical = orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(canonical).digest()
 
 
@@ -175,7 +195,7 @@ async def _reserve(session: AsyncSession, named: Sequence[tuple[Wish, str]]) -> 
     keyed = sorted(
         (wish.caller.tenant_id, wish.key, job_id, fingerprint(wish.spec))
         for wish, job_id in named
-        if wish.key is not None
+        if wish.key is not None and not wish.first_try
     )
     if not keyed:
         return set()
@@ -184,6 +204,55 @@ async def _reserve(session: AsyncSession, named: Sequence[tuple[Wish, str]]) -> 
         _RESERVE, {"tenants": tenants, "keys": keys, "marks": marks, "ids": job_ids}
     )
     return set(job_ids) - set(taken)
+
+
+_FORGET = text(
+    """DELETE FROM idempotency_keys k USING unnest(:tenants, :keys, :within) AS v(tenant, key, within)
+       WHERE k.tenant_id = v.tenant AND k.key = v.key
+         AND (k.created_at < now() - make_interval(secs => v.within) OR EXISTS (
+             SELECT FROM jobs j WHERE j.id = k.job_id AND j.cancel_requested_at IS NOT NULL))"""
+).bindparams(
+    bindparam("tenants", type_=ARRAY(Text)),
+    bindparam("keys", type_=ARRAY(Text)),
+    bindparam("within", type_=ARRAY(Float)),
+)
+
+
+async def _forget(session: AsyncSession, wishes: Sequence[Wish]) -> None:
+    """Keys made from a body that no longer stand for a job worth coming back to."""
+    again = sorted(
+        (wish.caller.tenant_id, wish.key, wish.repeat.again_within_s)
+        for wish in wishes
+        if wish.key and wish.repeat is not None and wish.repeat.again_within_s is not None
+    )
+    if again:
+        tenants, keys, within = (list(column) for column in zip(*again, strict=True))
+        await session.execute(_FORGET, {"tenants": tenants, "keys": keys, "within": within})
+
+
+_TAKE_OVER = text(
+    """INSERT INTO idempotency_keys (tenant_id, key, fingerprint, job_id)
+       SELECT * FROM unnest(:tenants, :keys, :marks, :ids)
+       ON CONFLICT (tenant_id, key) DO UPDATE
+       SET fingerprint = excluded.fingerprint, job_id = excluded.job_id, created_at = now()"""
+).bindparams(
+    bindparam("tenants", type_=ARRAY(Text)),
+    bindparam("keys", type_=ARRAY(Text)),
+    bindparam("marks", type_=ARRAY(LargeBinary)),
+    bindparam("ids", type_=ARRAY(Text)),
+)
+
+
+async def _take_over(session: AsyncSession, named: Sequence[tuple[Wish, str]]) -> None:
+    """First tries: two of the same body are two jobs, and a further try is the later one's."""
+    latest = {(w.caller.tenant_id, w.key): (w, job_id) for w, job_id in named if w.first_try}
+    if not latest:
+        return
+    rows = [(t, k, fingerprint(w.spec), i) for (t, k), (w, i) in sorted(latest.items(), key=str)]
+    tenants, keys, marks, ids = (list(column) for column in zip(*rows, strict=True))
+    await session.execute(
+        _TAKE_OVER, {"tenants": tenants, "keys": keys, "marks": marks, "ids": ids}
+    )
 
 
 async def _replays(

@@ -4,25 +4,71 @@ equals an undisturbed one. Marks in the prompt make it misbehave.
     [hang]   stops yielding after 5 tokens     [die]    kills its own process after 5 tokens
     [crash]  raises EngineDead after 5 tokens  [error]  raises an unknown error after 5 tokens
     [... once] does so only the first time in a data folder
+    [call NAME]  answers with a call of the tool NAME, as models write it
+
+Logprobs are made up from the token and its place. An answer that must have a form is the smallest one.
 """
 
 import asyncio
+import json
 import os
 import re
 import signal
 import time
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from core.catalog import tokenizer
 from core.catalog.models import Served
 from core.config import Settings
-from workers.engine import Chunk, EngineDead, Request
+from workers.engine import Chunk, EngineDead, Likely, Request
 
+CALL = re.compile(r"\[call (\w+)\]")
 MARK = re.compile(r"\[(hang|die|crash|error)( once)?\]")
 AFTER = 5
 CONTEXT = 2048
+
+
+NOTHING = Chunk("", [])
+
+
+def _likely(history: list[int], count: int) -> Likely:
+    """Of the last token of `history`: a number that depends on it and on where it stands."""
+    token = history[-1]
+    logprob = -0.1 - (token * 7 + len(history)) % 50 / 10
+    return Likely(token, logprob, [(token + i, logprob - i) for i in range(count)])
+
+
+def smallest(form: dict[str, Any]) -> str:
+    """The shortest answer of this form that we know how to write."""
+    match form:
+        case {"json_schema": schema}:
+            return json.dumps(_instance(schema, schema), separators=(",", ":"))
+        case {"choice": [first, *_]}:
+            return str(first)
+        case {"regex": pattern}:
+            return str(pattern)
+    return "{}"
+
+
+def _instance(schema: dict[str, Any], root: dict[str, Any]) -> Any:
+    match schema:
+        case {"$ref": pointer}:
+            target: Any = root
+            for name in pointer.removeprefix("#").strip("/").split("/"):
+                target = target[name] if name else target
+            return _instance(target, root)
+        case {"const": value} | {"enum": [value, *_]}:
+            return value
+        case {"anyOf": [first, *_]}:
+            return _instance(first, root)
+    plain = {"string": "x", "integer": 7, "number": 0.5, "boolean": True, "array": [], "null": None}
+    if schema.get("type", "object") in plain:
+        return plain[schema["type"]]
+    return {name: _instance(inner, root) for name, inner in schema.get("properties", {}).items()}
 
 
 class ScriptedEngine:
@@ -55,20 +101,60 @@ class ScriptedEngine:
         try:
             mark = MARK.search(self._text.decode(request.prompt))
             history = list(request.prompt)
-            for number in range(request.max_tokens):
+            script = self._script(request)
+            told = self._told_first(request)
+            for number in range(request.max_tokens if script is None else len(script)):
                 if mark is not None and number == AFTER and self._first(mark, request):
                     await self._misbehave(mark[1])
                 if self._token_s:
                     await asyncio.sleep(self._token_s)
-                state = (history[-1] * 1103515245 + len(history) * 12345) & 0x7FFFFFFF
-                token, word = self._words[state % len(self._words)]
+                token = self._next(request, history, number, script)
                 history.append(token)
                 self._moved = time.monotonic()
-                last = number == request.max_tokens - 1
-                yield Chunk(word, [token], "length" if last else None)
+                last = "length" if number == request.max_tokens - 1 else None
+                if script is not None and number == len(script) - 1:
+                    last = last or "stop"
+                likely = [] if request.logprobs is None else [_likely(history, request.logprobs)]
+                yield replace(told, text=self._text.decode([token]), tokens=[token], finish=last,
+                              logprobs=likely)  # fmt: skip
+                told = NOTHING
+                if last is not None:
+                    return
         finally:
             self._open -= 1
             self.closed += 1
+
+    def _next(
+        self, request: Request, history: list[int], number: int, script: list[int] | None
+    ) -> int:
+        if number < len(request.forced):
+            return request.forced[number]
+        if script is not None:
+            return script[number]
+        state = (history[-1] * 1103515245 + len(history) * 12345 + (request.seed or 0)) & 0x7FFFFFFF
+        return self._words[state % len(self._words)][0]
+
+    def _script(self, request: Request) -> list[int] | None:
+        """The whole answer, where it is not made token by token."""
+        called = CALL.search(self._text.decode(request.prompt))
+        if request.form is not None:
+            said = smallest(request.form)
+        elif called:
+            said = (
+                f'Well. <tool_call>{{"name": "{called[1]}", "arguments": {{"n": 1}}}}</tool_call>'
+            )
+        else:
+            return None
+        return self._text.encode(said, special=False)
+
+    def _told_first(self, request: Request) -> Chunk:
+        if request.prompt_logprobs is None:
+            return replace(NOTHING, cached=len(request.prompt) // 2)
+        known = [
+            _likely(request.prompt[: end + 1], request.prompt_logprobs)
+            for end in range(1, len(request.prompt))
+        ]
+        return replace(NOTHING, prompt_logprobs=[None, *known], cached=0)
 
     def _first(self, mark: "re.Match[str]", request: Request) -> bool:
         if not mark[2]:

@@ -7,7 +7,7 @@ continued from its token ids.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from workers.engine import Chunk
+from workers.engine import Chunk, Likely
 
 
 @dataclass
@@ -38,8 +38,9 @@ class Stops:
         cut = min((at for s in self.stop if (at := text.find(s)) >= 0), default=-1)
         if cut >= 0:
             tokens = [t for c in self._held for t in c.tokens]
+            likely = _told(self._held, cut)
             self._held = []
-            return [Chunk(text[:cut], tokens, "stop")]
+            return [Chunk(text[:cut], tokens, "stop", likely)]
         if chunk.finish is not None:
             out, self._held = self._held, []
             return out
@@ -59,6 +60,18 @@ class Stops:
         return 0
 
 
+def _told(chunks: list[Chunk], cut: int) -> list[Likely]:
+    """Of the tokens whose text begins before `cut`: a client reads no probabilities of text it lacks."""
+    out: list[Likely] = []
+    at = 0
+    for chunk in chunks:
+        if at >= cut:
+            break
+        out += chunk.logprobs
+        at += len(chunk.text)
+    return out
+
+
 def _singly(chunk: Chunk, decode: Callable[[list[int]], str]) -> list[Chunk]:
     """The chunk token by token. Where a token's text cannot be told apart it comes with a later one's."""
     out: list[Chunk] = []
@@ -69,7 +82,8 @@ def _singly(chunk: Chunk, decode: Callable[[list[int]], str]) -> list[Chunk]:
         # Half a character, or a tokenizer that drops the blank before the first word.
         if not (chunk.text.startswith(text) and text.startswith(said)):
             text = said
-        out.append(Chunk(text[len(said) :], [token], chunk.finish if last else None))
+        likely = chunk.logprobs[count - 1 : count]
+        out.append(Chunk(text[len(said) :], [token], chunk.finish if last else None, likely))
         said = text
     return out or [chunk]
 
@@ -83,7 +97,8 @@ def _joined(chunks: list[Chunk]) -> list[Chunk]:
     for chunk in chunks:
         if out and not out[-1].text:
             half = out.pop()
-            out.append(Chunk(chunk.text, half.tokens + chunk.tokens, chunk.finish))
+            likely = half.logprobs + chunk.logprobs
+            out.append(Chunk(chunk.text, half.tokens + chunk.tokens, chunk.finish, likely))
         else:
             out.append(chunk)
     return out

@@ -15,12 +15,13 @@ from api.errors import envelope
 from api.multipart import Form
 from api.routes.jobs import ERRORS, answer
 from api.routes.openai import file_shapes as shapes
+from api.routes.openai.shapes import OPENAI
 from core.errors import InvalidInput, PenstockError, Unavailable
 from core.files import rules, service
 from core.files.tables import File
 from core.storage.seam import Storage
 
-router = APIRouter(prefix="/v1/files", tags=["files"], responses=ERRORS)
+router = APIRouter(prefix="/v1/files", tags=["files"], responses=ERRORS, dependencies=[OPENAI])
 
 FileId = Annotated[str, Path(max_length=64, examples=["file_01kaq0v9ej6xk0m3c8s5t1w2yz"])]
 _FIELDS = {"purpose", "expires_after[anchor]", "expires_after[seconds]"}

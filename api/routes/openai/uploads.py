@@ -10,6 +10,7 @@ from api.multipart import Form
 from api.routes.jobs import ERRORS, answer
 from api.routes.openai import file_shapes as shapes
 from api.routes.openai.files import drop
+from api.routes.openai.shapes import OPENAI
 from core.errors import Conflict, InvalidInput, NotFound, PenstockError
 from core.files import rules, service, uploads
 from core.files.tables import File, Upload
@@ -17,7 +18,7 @@ from core.files.uploads import Sum
 from core.ids import new_id
 from core.security.keys import Caller
 
-router = APIRouter(prefix="/v1/uploads", tags=["files"], responses=ERRORS)
+router = APIRouter(prefix="/v1/uploads", tags=["files"], responses=ERRORS, dependencies=[OPENAI])
 
 UploadId = Annotated[str, Path(max_length=64, examples=["upload_01kaq0v9ej6xk0m3c8s5t1w2yz"])]
 

@@ -1,0 +1,144 @@
+"""What every answer of this surface carries, the errors of jobs that had none, and streams of chunks."""
+
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import orjson
+from fastapi.responses import Response, StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from api.errors import envelope
+from api.routes.openai import road
+from api.routes.openai.road import Errand
+from core.catalog.models import Served
+from core.jobs.job import Job, State
+
+VERSION = "0.1.0"
+DONE = b"data: [DONE]\n\n"
+ALIVE = b": still here\n\n"
+# It ran as often as was sensible already; the same request again would be another job.
+FINAL = {"x-should-retry": "false"}
+
+
+def fingerprint(model: Served) -> str:
+    """Changes when the same seed may give another answer: with the model or with us."""
+    mark = hashlib.sha256(f"{VERSION} {model.name} {model.source}".encode())
+    return f"fp_{mark.hexdigest()[:10]}"
+
+
+def usage(*usages: dict[str, Any] | None) -> dict[str, Any]:
+    """Of all the jobs together."""
+
+    def total(name: str) -> int:
+        return sum(int((one or {}).get(name, 0)) for one in usages)
+
+    prompt, said = total("prompt_tokens"), total("completion_tokens")
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": said,
+        "total_tokens": prompt + said,
+        "prompt_tokens_details": {"cached_tokens": total("cached_tokens"), "audio_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": 0,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }
+
+
+def choices(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """The answers of one job: its result lists them where there is more to tell than a text."""
+    plain = {"index": 0, "text": result.get("text", ""), "finish_reason": result["finish_reason"]}
+    return result.get("choices") or [plain]
+
+
+def head(errand: Errand, prefix: str, kind: str) -> dict[str, Any]:
+    """The fields that every object and every chunk of an errand begin with."""
+    first = errand.jobs[0]
+    return {
+        "id": f"{prefix}-{first.id.removeprefix('job_')}",
+        "object": kind,
+        "created": int(first.created_at.timestamp()),
+        "model": errand.model.name,
+        "system_fingerprint": fingerprint(errand.model),
+    }
+
+
+def failure(job_id: str, state: str, error: dict[str, Any] | None) -> dict[str, Any]:
+    """The error of a job that ended without an answer."""
+    if state == State.FAILED:
+        known = error or {}
+        code, message = known.get("code"), f"Job {job_id} failed: {known.get('message')}"
+    else:
+        code, message = f"job_{state}", f"Job {job_id} was {state} before it had an answer."
+    return {"message": message, "type": "server_error", "param": None, "code": code}
+
+
+def failed(job: Job) -> Response:
+    """The answer for a request one of whose jobs ended without a result."""
+    error = failure(job.id, job.state, job.error)
+    status = 500 if job.state == State.FAILED else 409
+    headers = FINAL | {"x-penstock-job": job.id}
+    return envelope(status, error["message"], error["type"], code=error["code"], headers=headers)
+
+
+def too_late(errand: Errand) -> Response:
+    """The jobs go on; a client that said how often it tried gets the same ones when it tries again."""
+    names = ", ".join(job.id for job in errand.jobs)
+    return envelope(
+        504,
+        f"No answer within {errand.parts.settings.generate_timeout_s:g} s. The job goes on: "
+        f"GET /v1/jobs/{errand.jobs[0].id}. Jobs: {names}",
+        "server_error",
+        code="timeout",
+        headers=errand.headers,
+    )
+
+
+def frame(body: dict[str, Any]) -> bytes:
+    """One SSE message. No id: line: OpenAI's decoder keeps it, and fails on the next comment."""
+    return b"data: %s\n\n" % orjson.dumps(body)
+
+
+class Chunks(StreamingResponse):
+    """A stream that gives its seat back, and lets its jobs go when the client leaves before the end."""
+
+    def __init__(
+        self, errand: Errand, leave: Callable[[], None], frames: AsyncIterator[bytes]
+    ) -> None:
+        super().__init__(
+            self._told(frames),
+            media_type="text/event-stream",
+            # Proxies must neither store a stream nor hold it back.
+            headers={"cache-control": "no-cache", "x-accel-buffering": "no", **errand.headers},
+        )
+        self._errand, self._leave = errand, leave
+        self._whole = self._gone = False
+
+    async def _told(self, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for one in frames:
+            yield one
+        self._whole = True
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # A server that stops cancels us too; only a client that left lets its jobs go.
+        async def hear() -> Message:
+            message = await receive()
+            self._gone |= message["type"] == "http.disconnect"
+            return message
+
+        async def speak(message: Message) -> None:
+            try:
+                await send(message)
+            except OSError:
+                self._gone = True
+                raise
+
+        try:
+            await super().__call__(scope, hear, speak)
+        finally:
+            self._leave()
+            if self._gone and not self._whole:
+                road.let_go(self._errand)

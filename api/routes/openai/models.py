@@ -1,0 +1,57 @@
+"""GET /v1/models: what can be asked for, in OpenAI's shape."""
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from api.deps import CallerDep, Parts, PartsDep
+from api.routes.jobs import ERRORS, answer
+from api.routes.openai.shapes import OPENAI
+from core.catalog import models
+from core.catalog.models import Served
+from core.errors import InvalidInput, NotFound
+
+router = APIRouter(prefix="/v1", tags=["openai"], responses=ERRORS, dependencies=[OPENAI])
+
+
+async def served(parts: Parts, name: str) -> Served:
+    """The model behind a name or alias. Raises NotFound, which is what OpenAI's clients know for it."""
+    try:
+        return models.resolve(name, await parts.served(), parts.settings, param="model")
+    except InvalidInput as error:
+        raise NotFound(error.message, param="model", code=error.code) from error
+
+
+def _shown(model: Served) -> dict[str, Any]:
+    return {
+        "id": model.name,
+        "object": "model",
+        "created": model.created,
+        "owned_by": "penstock",
+        # Beyond OpenAI's: the tokens that a prompt and its answer may have together.
+        "max_model_len": model.context,
+    }
+
+
+@router.get("/models")
+async def listed(_: CallerDep, parts: PartsDep) -> Response:
+    """Every model that a worker serves."""
+    shown = [_shown(model) for model in await parts.served()]
+    return answer({"object": "list", "data": shown, "has_more": False})
+
+
+@router.get("/models/{model:path}")
+async def retrieve(model: str, _: CallerDep, parts: PartsDep) -> Response:
+    """One model by its name or an alias of it."""
+    return answer(_shown(await served(parts, model)))
+
+
+@router.delete("/models/{model:path}")
+async def delete(model: str, _: CallerDep, parts: PartsDep) -> Response:
+    """Refused: a model is there as long as a worker serves it."""
+    found = await served(parts, model)
+    raise InvalidInput(
+        f"Deleting models is not supported: {found.name} is there as long as a worker serves it.",
+        param="model",
+        code="unsupported",
+    )

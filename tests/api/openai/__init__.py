@@ -1,0 +1,1 @@
+"""The OpenAI-compatible surface, driven by the clients that people have."""
