@@ -58,6 +58,8 @@ class VllmEngine:
             # A core for the scheduler, the heartbeat and whoever else runs here: vLLM's own executor for
             # CPUs reserves one too (vllm/utils/ompmultiprocessing.py), the one for a single process does not.
             os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) - 1)))
+        # Its V2 runner has another interface for logits processors than Forced (docs/decisions/0007).
+        os.environ.setdefault("VLLM_USE_V2_MODEL_RUNNER", "0")
         if settings.engine_max_context:
             options["max_model_len"] = settings.engine_max_context
         self._llm = AsyncLLM.from_engine_args(
@@ -111,6 +113,7 @@ class VllmEngine:
     async def close(self) -> None:
         if self._llm is not None:
             self._llm.shutdown()
+            self._llm = None
 
 
 def _params(request: Request) -> SamplingParams:

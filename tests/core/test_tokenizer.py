@@ -82,3 +82,20 @@ def test_a_template_that_refuses_or_reaches_out_is_an_error_of_the_input(
     with pytest.raises(InvalidInput) as refused:
         _templated(place, template).chat(SAID)
     assert refused.value.param == "messages"
+
+
+def test_pieces_are_the_bytes_of_a_text() -> None:
+    text = tokenizer.load(str(MODEL_FOLDER))
+    for said in ("The river", "déjà vu ☃ 𝄞", "a\nb\t c  "):
+        ids = text.encode(said, special=False)
+        assert b"".join(map(text.piece, ids)) == said.encode()
+    assert text.piece(text.size) == b""
+    assert text.piece(text.encode("")[0] if text.encode("") else 0)
+
+
+def test_a_template_that_takes_tools_says_so(place: Path) -> None:
+    template = "{% if tools %}{{ tools[0].function.name }}{% endif %}{{ messages[0].content }}"
+    text = _templated(place, template)
+    assert text.takes_tools
+    assert text.decode(text.chat(SAID, [{"function": {"name": "f "}}])) == "f Hello"
+    assert not tokenizer.load(str(MODEL_FOLDER)).takes_tools

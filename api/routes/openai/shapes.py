@@ -112,7 +112,7 @@ class Asked(BaseModel):
 
 _COMMON = (
     "frequency_penalty", "logit_bias", "n", "presence_penalty", "seed", "stop", "temperature", "top_p",
-    "top_k", "min_p", "min_tokens", "repetition_penalty", "ignore_eos", "completion_window", "model",
+    "top_k", "min_p", "min_tokens", "repetition_penalty", "ignore_eos", "completion_window", "model", "idempotency_key",
 )  # fmt: skip
 # OpenAI's defaults, which are not ours: nothing is cut off and nothing is sharpened.
 _THEIRS: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0, "top_k": -1}

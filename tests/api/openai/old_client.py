@@ -1,0 +1,53 @@
+"""Run by test_old_client.py in a process of its own, where `openai` is 1.109.1: asks, and prints what it got."""
+
+import json
+import sys
+from typing import Any
+
+import openai
+from openai import DefaultHttpxClient, OpenAI
+
+SAID: list[Any] = [{"role": "user", "content": "Tell me of the river."}]
+
+
+def ask(ai: OpenAI) -> dict[str, Any]:
+    whole = ai.chat.completions.create(
+        model="rill", messages=SAID, max_tokens=6, n=2, seed=3, logprobs=True, top_logprobs=1
+    )
+    streamed = ["", ""]
+    used = None
+    for chunk in ai.chat.completions.create(
+        model="rill", messages=SAID, max_tokens=6, n=2, seed=3, stream=True,
+        stream_options={"include_usage": True},
+    ):  # fmt: skip
+        used = chunk.usage or used
+        for choice in chunk.choices:
+            streamed[choice.index] += choice.delta.content or ""
+    completion = ai.completions.create(model="rill", prompt=["The mill", "The wind"], max_tokens=3)
+    try:
+        ai.chat.completions.create(model="rill", messages=SAID, temperature=9)
+    except openai.BadRequestError as error:
+        refused = error.param
+    try:
+        ai.models.retrieve("gone")
+    except openai.NotFoundError as error:
+        missing = error.code
+    told = whole.choices[0].logprobs
+    return {
+        "version": openai.__version__,
+        "whole": [choice.message.content for choice in whole.choices],
+        "streamed": streamed,
+        "usage": [whole.usage == used, used is not None],
+        "logprobs": [t.token for t in (told.content or [])] if told is not None else None,
+        "completions": [choice.text for choice in completion.choices],
+        "models": [model.id for model in ai.models.list()],
+        "refused": refused,
+        "missing": missing,
+    }
+
+
+if __name__ == "__main__":
+    client = OpenAI(
+        base_url=sys.argv[1], api_key=sys.argv[2], http_client=DefaultHttpxClient(trust_env=False)
+    )
+    sys.stdout.write(json.dumps(ask(client)))
