@@ -76,6 +76,21 @@ async def test_every_answer_goes_on_where_it_stopped(fragile: Rig, fields: dict[
         assert "".join(said) == choice["text"]
 
 
+@pytest.mark.fault
+async def test_a_job_outlives_the_api_process_that_made_it(fragile: Rig) -> None:
+    """It is cancelled by a client that leaves, not by a server that dies."""
+    api = fragile.process("api")
+    body = {"model": "rill", "prompt": "The mill", "max_tokens": 500, "stream": True}
+    async with fragile.client(await fragile.key(new_id("t"))) as client:
+        async with client.stream("POST", "/v1/completions", json=body) as answer:
+            job_id = answer.headers["x-penstock-job"]
+            await anext(answer.aiter_lines())
+            await asyncio.to_thread(api.kill)
+        await asyncio.to_thread(api.start, 60)
+        job = await ended(client, job_id)
+    assert (job["state"], job["usage"]["completion_tokens"]) == ("succeeded", 500)
+
+
 async def _submit(client: httpx.AsyncClient, fields: dict[str, Any]) -> str:
     answer = await client.post(JOBS, json=SPEC | fields)
     assert answer.status_code == 202, answer.text

@@ -95,7 +95,11 @@ async def test_a_key_of_their_own_goes_before_all_that(client: httpx.AsyncClient
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """An API that makes nothing of retries, waits for a moment only, and has no worker."""
-    env = {"PENSTOCK_RETRY_WINDOW_S": "0", "PENSTOCK_GENERATE_TIMEOUT_S": "0.3"}
+    env = {
+        "PENSTOCK_RETRY_WINDOW_S": "0",
+        "PENSTOCK_GENERATE_TIMEOUT_S": "0.3",
+        "PENSTOCK_SSE_KEEPALIVE_S": "0.2",
+    }
     made = Rig(Path(tmp_path_factory.mktemp("plain")), env)
     try:
         made.start_stack()
@@ -116,3 +120,15 @@ async def test_it_can_be_turned_off_and_what_takes_too_long_names_its_job(plain:
             job = await asking.get(client, answer.headers["x-penstock-job"])
             assert job["state"] == "queued"
         assert await count(client) == 2
+
+
+async def test_a_stream_that_waits_shows_that_it_lives(plain: Rig) -> None:
+    """By comments alone; and a client that leaves it takes its queued job along."""
+    async with plain.client(await plain.key(new_id("t"))) as client:
+        async with client.stream("POST", CHAT, json=BODY | {"stream": True}) as answer:
+            lines = answer.aiter_lines()
+            heard = [await anext(lines) for _ in range(8)]
+            job_id = answer.headers["x-penstock-job"]
+        assert ": still here" in heard
+        assert all(line == "" or line.startswith((": ", "data: ")) for line in heard)
+        assert (await asking.ended(client, job_id))["state"] == "cancelled"
