@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from core.files import uploads
 from core.files.rules import MAX_KEEP_S, MAX_NAME, MIN_KEEP_S, UPLOADED
 from core.files.tables import File, Upload, UploadPart
-from core.jobs.inference import no_nul
+from core.jobs.sampling import no_nul
 
 # Which purposes there are is core's to say, in an error that lists them.
 Text = Annotated[str, AfterValidator(no_nul)]
