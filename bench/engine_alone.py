@@ -32,7 +32,7 @@ async def turn(engine: VllmEngine, text: tokenizer.Text, wish: dict[str, Any]) -
                 # A scope of its own a turn: the platform's side has a tenant of its own, too.
                 id=f"{wish['mark']}-{number}", prompt=tokenizer.prompt_ids(text, {"prompt": prompt}),
                 max_tokens=wish["max_tokens"], temperature=0.0, top_k=50, top_p=0.95, seed=None,
-                scope="bench",
+                scope="bench", ignore_eos=wish.get("ignore_eos", False),
             )  # fmt: skip
             async for chunk in engine.generate(request):
                 if not seen and chunk.text:

@@ -22,9 +22,10 @@ async def drain(rig: Rig, key: str, wish: dict[str, Any]) -> dict[str, Any]:
         ) as truth,
     ):
         specs = [
-            {"kind": "inference", "prompt": p, "temperature": 0, "max_tokens": wish["max_tokens"]}
+            {"kind": "inference", "prompt": p, "temperature": 0, "max_tokens": wish["max_tokens"],
+             "ignore_eos": True}
             for p in wish["prompts"]
-        ]
+        ]  # fmt: skip
         began = time.time()
         answers = await asyncio.gather(*(client.post("/v1/jobs", json=s) for s in specs))
         jobs = [a.raise_for_status().json()["id"] for a in answers]

@@ -11,7 +11,7 @@ from api.routes.jobs import ERRORS, answer
 from api.routes.openai import file_shapes as shapes
 from api.routes.openai.files import drop
 from api.routes.openai.shapes import OPENAI
-from core.errors import Conflict, InvalidInput, NotFound, PenstockError
+from core.errors import Conflict, InvalidInput, NotFound, PenstockError, Unavailable
 from core.files import rules, service, uploads
 from core.files.tables import File, Upload
 from core.files.uploads import Sum
@@ -78,8 +78,9 @@ async def complete(
     if isinstance(plan, Sum):
         try:
             return await _completed(parts, caller, plan, wanted.md5)
-        except (NotFound, Conflict):
-            # Somebody completed or cancelled it while we were reading its parts.
+        except (NotFound, Conflict, Unavailable):
+            # Somebody may have completed or cancelled it while we were reading its parts; what a store says
+            # of an object that goes away under a reader differs from store to store.
             plan = await _planned(parts, caller, upload_id, wanted.part_ids)
             if isinstance(plan, Sum):
                 raise
