@@ -15,10 +15,12 @@ from core.events.log import POKE_CHANNEL, ROOM, EventLog
 from core.jobs import attempts, kinds
 from core.jobs.attempts import Claim, Outcome
 from workers.context import Attempt, Voice
-from workers.engine import Engine
+from workers.engine import Embedder, Engine, Loaded
 
 # One statement for as many doorbells or endings as arrived together.
 TOGETHER = 64
+# So many pieces of jobs go through the embedding model together (workers/embedding/handler.py).
+PIECES = 8
 # Half of the doorbells that are out beyond the slots last longer than this.
 ROOM_EVERY_S = 0.01
 
@@ -32,7 +34,7 @@ class Worker:
     settings: Settings
     db: Database
     events: EventLog
-    engine: Engine
+    engine: Loaded
     model: Served
     text: Text
     running: dict[str, Attempt] = field(default_factory=dict)
@@ -95,3 +97,25 @@ class Worker:
         async with self.db.single() as session:
             ended = await attempts.finish(session, outcomes)
         return [ended.get(o.id) for o in outcomes]
+
+
+@dataclass
+class InferenceWorker(Worker):
+    """Its engine writes."""
+
+    engine: Engine
+
+
+@dataclass
+class EmbeddingWorker(Worker):
+    """Its engine makes vectors, of the texts of many jobs at once."""
+
+    engine: Embedder
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.embed: Gather[list[list[int]], list[bytes]] = Gather(self._embed, PIECES)
+
+    async def _embed(self, pieces: Sequence[list[list[int]]]) -> list[list[bytes]]:
+        vectors = iter(await self.engine.embed([ids for piece in pieces for ids in piece]))
+        return [[next(vectors) for _ in piece] for piece in pieces]

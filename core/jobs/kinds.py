@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from core.config import Settings
-from core.jobs import inference
+from core.jobs import embedding, inference
+from core.jobs.embedding import EmbeddingSpec
 from core.jobs.inference import InferenceSpec
 from core.jobs.sampling import no_nul
 
-KINDS = (inference.KIND,)
+KINDS = (inference.KIND, embedding.KIND)
 Priority = Literal["interactive", "batch"]
 RANKS: dict[str, int] = {"interactive": 0, "batch": 1}
 _WINDOW = re.compile(r"([1-9]\d{0,6})([smhd])")
@@ -53,8 +54,13 @@ class InferenceJob(InferenceSpec, Envelope):
     kind: Literal["inference"]
 
 
-# One more kind makes this Annotated[InferenceJob | BatchJob, Field(discriminator="kind")].
-JobSpec = InferenceJob
+class EmbeddingJob(EmbeddingSpec, Envelope):
+    """POST /v1/jobs with kind embedding."""
+
+    kind: Literal["embedding"]
+
+
+JobSpec = Annotated[InferenceJob | EmbeddingJob, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,9 @@ def limits(kind: str, settings: Settings) -> Limits:
     match kind:
         case inference.KIND:
             return Limits(settings.inference_lease_s, settings.inference_heartbeat_s)
+        case embedding.KIND:
+            # The same silence means the same thing: progress is made many times a second.
+            return Limits(settings.inference_lease_s, settings.inference_heartbeat_s)
     raise ValueError(f"unknown kind {kind!r}")
 
 
@@ -77,6 +86,8 @@ def partial(kind: str, progress: dict[str, Any] | None) -> dict[str, Any] | None
     match kind:
         case inference.KIND:
             return inference.partial(progress)
+        case embedding.KIND:
+            return embedding.partial(progress)
     raise ValueError(f"unknown kind {kind!r}")
 
 
@@ -85,6 +96,8 @@ def join(kind: str, progress: dict[str, Any] | None, said: list[dict[str, Any]])
     match kind:
         case inference.KIND:
             return inference.join(progress, said)
+        case embedding.KIND:
+            return embedding.join(progress, said)
     raise ValueError(f"unknown kind {kind!r}")
 
 

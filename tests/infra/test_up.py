@@ -34,6 +34,7 @@ def up(tmp_path: Path) -> Iterator[Up]:
         "PENSTOCK_MODEL": os.environ.get("PENSTOCK_MODEL", str(MODEL_FOLDER)),
         "PENSTOCK_ENGINE": "tests.fakes.engine:ScriptedEngine",
         "PENSTOCK_SCRIPTED_DIR": str(tmp_path),
+        "PENSTOCK_EMBEDDING_MODEL": "",
     }
 
     def up(*options: str) -> "subprocess.Popen[str]":

@@ -16,7 +16,7 @@ from workers.engine import Chunk, Likely, Request
 from workers.inference.likely import shown
 from workers.inference.replay import fresh
 from workers.inference.stops import Stops
-from workers.process import Worker
+from workers.process import InferenceWorker
 
 # Below this many characters tokenising takes well under a millisecond; above, it must not hold the loop.
 INLINE_CHARS = 4000
@@ -42,7 +42,9 @@ class Prompt:
     cached: int | None = None
 
 
-async def handle(worker: Worker, attempt: Attempt) -> tuple[dict[str, Any], dict[str, Any]]:
+async def handle(
+    worker: InferenceWorker, attempt: Attempt
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns the result {"text", "finish_reason"} and the usage in tokens.
 
     The result lists "choices" where there are several or more is told of each, and "prompt_logprobs" where
@@ -71,7 +73,11 @@ async def handle(worker: Worker, attempt: Attempt) -> tuple[dict[str, Any], dict
 
 
 def _result(
-    worker: Worker, attempt: Attempt, spec: InferenceSpec, prompt: Prompt, answers: list[Answer]
+    worker: InferenceWorker,
+    attempt: Attempt,
+    spec: InferenceSpec,
+    prompt: Prompt,
+    answers: list[Answer],
 ) -> dict[str, Any]:
     first = answers[0]
     result: dict[str, Any] = {"text": first.text, "finish_reason": first.finish or "stop"}
@@ -109,7 +115,7 @@ def _choice(job_id: str, spec: InferenceSpec, answer: Answer) -> dict[str, Any]:
     return choice | {"finish_reason": finish}
 
 
-async def _prompt(worker: Worker, spec: InferenceSpec) -> list[int]:
+async def _prompt(worker: InferenceWorker, spec: InferenceSpec) -> list[int]:
     size = len(spec.prompt or "") + sum(m.size for m in spec.messages or ())
     body = inference.template_input(spec)
     if size <= INLINE_CHARS:
@@ -132,7 +138,7 @@ async def _together(answers: Sequence[Awaitable[None]]) -> None:
 
 
 async def _answer(
-    worker: Worker, attempt: Attempt, spec: InferenceSpec, prompt: Prompt, answer: Answer
+    worker: InferenceWorker, attempt: Attempt, spec: InferenceSpec, prompt: Prompt, answer: Answer
 ) -> None:
     if spec.max_tokens <= len(answer.tokens):
         answer.finish = answer.finish or "length"
@@ -195,7 +201,7 @@ def _seed(seed: int, index: int) -> int:
 
 
 async def _raw(
-    worker: Worker, attempt: Attempt, request: Request, answer: Answer, prompt: Prompt
+    worker: InferenceWorker, attempt: Attempt, request: Request, answer: Answer, prompt: Prompt
 ) -> AsyncGenerator[Chunk, None]:
     """The engine's new chunks; closing this drops the request in the engine at once."""
     stream = worker.engine.generate(request)
@@ -212,7 +218,9 @@ async def _raw(
                 yield chunk
 
 
-async def _score(worker: Worker, attempt: Attempt, spec: InferenceSpec, prompt: Prompt) -> None:
+async def _score(
+    worker: InferenceWorker, attempt: Attempt, spec: InferenceSpec, prompt: Prompt
+) -> None:
     """Of the prompt alone: no answer was asked for, or an earlier attempt gave it."""
     request = Request(
         id=f"{attempt.claim.id}-{attempt.claim.attempt}-prompt",
@@ -227,7 +235,11 @@ async def _score(worker: Worker, attempt: Attempt, spec: InferenceSpec, prompt: 
 
 
 def _say(
-    worker: Worker, attempt: Attempt, chunk: Chunk, index: int, likely: list[dict[str, Any]]
+    worker: InferenceWorker,
+    attempt: Attempt,
+    chunk: Chunk,
+    index: int,
+    likely: list[dict[str, Any]],
 ) -> None:
     first = attempt.first_say is None
     attempt.say(chunk.text, chunk.tokens, chunk.finish, index=index, logprobs=likely)

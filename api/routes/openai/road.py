@@ -20,7 +20,7 @@ from core.errors import Conflict, InvalidInput, NotFound
 from core.events import types
 from core.jobs import service
 from core.jobs.job import Job
-from core.jobs.kinds import InferenceJob
+from core.jobs.kinds import JobSpec
 from core.jobs.submission import Repeat, Submitted, Wish
 from core.security.keys import Caller
 
@@ -53,7 +53,7 @@ async def submit(
     caller: Caller,
     model: Served,
     request: Request,
-    specs: Sequence[InferenceJob],
+    specs: Sequence[JobSpec],
     key: str | None,
 ) -> Errand:
     """Record the jobs, all or none. Raises InvalidInput, Conflict as POST /v1/jobs does."""

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from types import NoneType, UnionType
 from typing import Any
 
-from openai.types import Completion, Model
+from openai.types import Completion, CreateEmbeddingResponse, Model
 from openai.types import completion_create_params as completion_params
+from openai.types import embedding_create_params as embedding_params
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.chat import completion_create_params as chat_params
 from pydantic import BaseModel
@@ -96,8 +97,26 @@ COMPLETIONS = Family(
         "suffix": (REFUSED, ""),
     },
 )  # fmt: skip
+EMBEDDINGS = Family(
+    "embeddings",
+    (embedding_params.EmbeddingCreateParams,),
+    (CreateEmbeddingResponse,),
+    {
+        "dimensions": (
+            HONOURED,
+            "by models trained to be shortened; with others only their own number",
+        ),
+        "encoding_format": (HONOURED, "`float`, `base64`"),
+        "input": (
+            HONOURED,
+            "a text, token ids, or up to 2048 of either; what is too long is refused, never cut",
+        ),
+        "model": (HONOURED, "an embedding model of the catalog"),
+        "user": (KEPT, "as the job's metadata"),
+    },
+)
 MODELS = Family("models", (), (Model,))
-FAMILIES = (CHAT, COMPLETIONS, MODELS)
+FAMILIES = (CHAT, COMPLETIONS, EMBEDDINGS, MODELS)
 
 
 def paths(model: type[BaseModel], at: str = "") -> Iterator[str]:
@@ -134,7 +153,7 @@ def produced(answer: Any, at: str = "") -> Iterator[str]:
 def fields_table() -> str:
     """The table of docs/openai-compatibility.md."""
     lines = []
-    for family in (CHAT, COMPLETIONS):
+    for family in (CHAT, COMPLETIONS, EMBEDDINGS):
         lines += [f"**{family.name}**", "", "| field | | |", "|---|---|---|"]
         lines += [
             f"| `{name}` | {fate} | {note} |"
