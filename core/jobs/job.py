@@ -73,6 +73,7 @@ class Job(Base):
     result: Mapped[dict[str, Any] | None]
     usage: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
+    cache: Mapped[dict[str, Any] | None] = mapped_column(comment="how a cache answered it")
 
     __table_args__ = (
         CheckConstraint(

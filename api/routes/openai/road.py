@@ -41,11 +41,13 @@ class Errand:
     jobs: list[Job]
     keyed: bool
     replayed: bool = False
+    cache: tuple[str, ...] = ()
 
     @property
     def headers(self) -> dict[str, str]:
         named = {"x-penstock-job": ", ".join(job.id for job in self.jobs)}
-        return named | ({"idempotency-replayed": "true"} if self.replayed else {})
+        cached = {"x-penstock-cache": ", ".join(self.cache)} if self.cache else {}
+        return named | cached | ({"idempotency-replayed": "true"} if self.replayed else {})
 
 
 async def submit(
@@ -74,7 +76,10 @@ async def submit(
             telemetry.JOBS_ACCEPTED.labels(one.job.kind).inc()
     await parts.poke()
     jobs, replayed = [one.job for one in done], all(one.replayed for one in done)
-    return Errand(parts, caller, model, jobs, keyed=given is not None, replayed=replayed)
+    cache = tuple(one.cache for one in done if one.cache is not None)
+    return Errand(
+        parts, caller, model, jobs, keyed=given is not None, replayed=replayed, cache=cache
+    )
 
 
 async def _recorded(parts: Parts, wishes: list[Wish]) -> list[Submitted]:
