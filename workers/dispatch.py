@@ -16,21 +16,18 @@ from workers.app import Bell
 
 log = structlog.get_logger(__name__)
 
-# A look costs about 2 ms of CPU here and in Postgres, and finds up to twice the free slots. On a busy
-# machine looks take longer, and may take no more than half of the time: fewer looks find more each.
+# A look costs about 2 ms of CPU here and in Postgres, and finds up to twice the free slots.
 BREATH_S = 0.01
-BREATH_OF_LOOK = 1
 
 
 async def dispatch(database: Database, bell: Bell, wake: asyncio.Event, settings: Settings) -> None:
     """Ring for queued jobs whenever woken, and every sweep in any case."""
     loop = asyncio.get_running_loop()
     looked = swept = -math.inf
-    breath = BREATH_S
     suspect = ringing.suspect_after(settings.max_attempts)
     while True:
         # The first wake is answered at once; those of a busy time share their looks.
-        await asyncio.sleep(looked + breath - loop.time())
+        await asyncio.sleep(looked + BREATH_S - loop.time())
         wake.clear()
         looked = loop.time()
         # By the clock and not when nothing wakes us: lost doorbells fill the window of a busy queue.
@@ -38,7 +35,6 @@ async def dispatch(database: Database, bell: Bell, wake: asyncio.Event, settings
             swept = looked
             await again(database, bell, settings.ring_again_s)
         await once(database, bell, suspect)
-        breath = max(BREATH_S, BREATH_OF_LOOK * (loop.time() - looked))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(settings.sweep_every_s):
                 await wake.wait()

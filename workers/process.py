@@ -25,7 +25,7 @@ ROOM_EVERY_S = 0.01
 
 @dataclass
 class Worker:
-    """Lives on one event loop; Celery's threads only hand job ids to it and wait."""
+    """Lives on one event loop; Celery's thread only hands job ids to it."""
 
     id: str
     kind: str

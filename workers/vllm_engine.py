@@ -1,6 +1,6 @@
 """The engine over vLLM's AsyncLLM: many requests at once by continuous batching. The only module that imports vllm.
 
-AsyncLLM with the uniproc executor: the model runs in one child process, apart from Celery's threads and
+AsyncLLM with the uniproc executor: the model runs in one child process, apart from Celery and
 our heartbeat (measured 3 500 to 4 500 tokens/s at 64 to 256 requests, against 2 400 to 3 600 in process).
 """
 

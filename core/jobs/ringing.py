@@ -14,8 +14,8 @@ from sqlalchemy.types import Text
 
 # A queue without a living worker: a few doorbells wait for it, so that the first one starts at once.
 NO_WORKER_ROOM = 4
-# Jobs that one message may ring for. A message costs Celery over a millisecond of CPU whatever it carries;
-# beyond eight the rest of a job's way is what costs (docs/decisions/0002).
+# Jobs that one message may ring for: it costs Celery about the same CPU whatever it carries
+# (docs/decisions/0002).
 TOGETHER = 8
 # Of those that wait for a slot: a worker that takes one with one slot free is over its limit by three, and
 # its engine lets them wait.

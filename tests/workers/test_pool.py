@@ -59,8 +59,8 @@ def test_waiting_for_the_end_waits(loop: asyncio.AbstractEventLoop) -> None:
     until(lambda: not waiter.is_alive(), "the waiter is told")
 
 
-async def test_a_full_worker_leaves_doorbells_to_others(rig: Rig) -> None:
-    """A doorbell for more jobs than exist is answered at once; the queue is then empty again."""
+async def test_doorbells_for_jobs_that_do_not_exist_give_their_slots_back(rig: Rig) -> None:
+    """Far more of them than there are slots: a slot that stayed taken would leave some in the queue."""
     config: Settings = rig.settings()
     bell = app.Bell(app.make(config))
     queue = f"inference.batch.{config.served_name}"
