@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workers.answering.stops import Stops
 from workers.engine import Chunk
-from workers.inference.stops import Stops
 
 # Few letters, so that stop strings and their beginnings are met all the time.
 LETTERS = "abc"

@@ -1,6 +1,5 @@
-"""What every answer of this surface carries, the errors of jobs that had none, and streams of chunks."""
+"""Answers over HTTP: their heads, the errors of jobs that had none, and streams of chunks."""
 
-import hashlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -11,69 +10,20 @@ from starlette.types import Message, Receive, Scope, Send
 from api.errors import envelope
 from api.routes.openai import road
 from api.routes.openai.road import Errand
-from core.catalog.models import Served
 from core.jobs.job import Job, State
+from core.openai import answers as pure
+from core.openai.answers import failure
 
-VERSION = "0.1.0"
 DONE = b"data: [DONE]\n\n"
 ALIVE = b": still here\n\n"
 # It ran as often as was sensible already; the same request again would be another job.
 FINAL = {"x-should-retry": "false"}
 
 
-def fingerprint(model: Served) -> str:
-    """Changes when the same seed may give another answer: with the model or with us."""
-    mark = hashlib.sha256(f"{VERSION} {model.name} {model.source}".encode())
-    return f"fp_{mark.hexdigest()[:10]}"
-
-
-def usage(*usages: dict[str, Any] | None) -> dict[str, Any]:
-    """Of all the jobs together."""
-
-    def total(name: str) -> int:
-        return sum(int((one or {}).get(name, 0)) for one in usages)
-
-    prompt, said = total("prompt_tokens"), total("completion_tokens")
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": said,
-        "total_tokens": prompt + said,
-        "prompt_tokens_details": {"cached_tokens": total("cached_tokens"), "audio_tokens": 0},
-        "completion_tokens_details": {
-            "reasoning_tokens": 0,
-            "audio_tokens": 0,
-            "accepted_prediction_tokens": 0,
-            "rejected_prediction_tokens": 0,
-        },
-    }
-
-
-def choices(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """The answers of one job: its result lists them where there is more to tell than a text."""
-    plain = {"index": 0, "text": result.get("text", ""), "finish_reason": result["finish_reason"]}
-    return result.get("choices") or [plain]
-
-
 def head(errand: Errand, prefix: str, kind: str) -> dict[str, Any]:
     """The fields that every object and every chunk of an errand begin with."""
     first = errand.jobs[0]
-    return {
-        "id": f"{prefix}-{first.id.removeprefix('job_')}",
-        "object": kind,
-        "created": int(first.created_at.timestamp()),
-        "model": errand.model.name,
-        "system_fingerprint": fingerprint(errand.model),
-    }
-
-
-def failure(job_id: str, state: str, error: dict[str, Any] | None) -> dict[str, Any]:
-    """The error of a job that ended without an answer."""
-    if state == State.FAILED:
-        known = error or {}
-        code, message = known.get("code"), f"Job {job_id} failed: {known.get('message')}"
-    else:
-        code, message = f"job_{state}", f"Job {job_id} was {state} before it had an answer."
-    return {"message": message, "type": "server_error", "param": None, "code": code}
+    return pure.head(first.id, first.created_at, errand.model, prefix, kind)
 
 
 def failed(job: Job) -> Response:

@@ -8,13 +8,14 @@ from api.admission import admit_to, room
 from api.deps import CallerDep, IdempotencyKey, Parts, PartsDep
 from api.routes.jobs import ERRORS, answer
 from api.routes.openai import answers, chat_answers, road
-from api.routes.openai.chat_shapes import Chat
 from api.routes.openai.models import served
-from api.routes.openai.shapes import OPENAI, renamed
+from api.routes.openai.shapes import OPENAI
 from core.catalog.models import Served
 from core.errors import InvalidInput
 from core.jobs.job import State
 from core.jobs.kinds import InferenceJob
+from core.openai.chat_shapes import Chat
+from core.openai.shapes import renamed
 
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/json": {}, "text/event-stream": {}}},

@@ -4,40 +4,22 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from api.routes.openai import answers, likely
+from api.routes.openai import answers
 from api.routes.openai.answers import ALIVE, DONE, frame
 from api.routes.openai.road import Errand, Piece, follow
 from core.events import types
 from core.jobs import tools
 from core.jobs.job import Job
 from core.jobs.kinds import InferenceJob
+from core.openai import chat_answers as made
+from core.openai import likely
+from core.openai.answers import choices, failure, usage
 
 
 def whole(errand: Errand, job: Job, tier: str) -> dict[str, Any]:
     """The chat.completion of a job that succeeded."""
-    return {
-        **answers.head(errand, "chatcmpl", "chat.completion"),
-        "choices": [_choice(one) for one in answers.choices(job.result or {})],
-        "usage": answers.usage(job.usage),
-        "service_tier": tier,
-    }
-
-
-def _choice(one: dict[str, Any]) -> dict[str, Any]:
-    message = {
-        "role": "assistant",
-        "content": one["content"] if "content" in one else one["text"],
-        "refusal": None,
-    }
-    if one.get("tool_calls"):
-        message["tool_calls"] = one["tool_calls"]
-    told = one.get("logprobs")
-    return {
-        "index": one["index"],
-        "message": message,
-        "logprobs": None if told is None else likely.chat(told),
-        "finish_reason": one["finish_reason"],
-    }
+    head = answers.head(errand, "chatcmpl", "chat.completion")
+    return made.whole(head, job.result or {}, job.usage, tier)
 
 
 @dataclass
@@ -124,16 +106,16 @@ async def chunks(
                 yield frame({**head, "choices": [choice]})
         elif one.type != types.SUCCEEDED:
             state = one.type.removeprefix("job.")
-            yield frame({"error": answers.failure(job_id, state, one.data.get("error"))})
+            yield frame({"error": failure(job_id, state, one.data.get("error"))})
         else:
             for choice in _last(voices, one.data["result"]):
                 yield frame({**head, "choices": [choice]})
             if include_usage:
-                used = answers.usage(one.data.get("usage"))
+                used = usage(one.data.get("usage"))
                 yield frame({**head, "choices": [], "usage": used})
             yield DONE
 
 
 def _last(voices: list[_Voice], result: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for ended in answers.choices(result):
+    for ended in choices(result):
         yield from voices[ended["index"]].last(ended)

@@ -5,62 +5,21 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from api.routes.openai import answers, likely
+from api.routes.openai import answers
 from api.routes.openai.answers import ALIVE, DONE, frame
 from api.routes.openai.road import End, Errand, Piece, follow_all
-from core.catalog.tokenizer import Text
 from core.events import types
 from core.jobs.job import Job
-from core.jobs.kinds import InferenceJob
-
-
-class Echo:
-    """A prompt as it stands before its answer: its text, and the probabilities of its tokens."""
-
-    def __init__(self, text: Text, spec: InferenceJob, *, echoed: bool) -> None:
-        self._text, self._echoed = text, echoed
-        self._prompt = spec.prompt or ""
-        self.asked = spec.logprobs is not None
-        self.text = ""
-        if echoed:
-            given = self._prompt
-            self.text = given if isinstance(given, str) else text.decode(given)
-
-    def logprobs(
-        self, said: list[dict[str, Any]], scored: list[dict[str, Any] | None] | None, offset: int
-    ) -> dict[str, Any] | None:
-        """Of what was said, behind those of the prompt when it is echoed with them."""
-        if not self.asked:
-            return None
-        first = [] if not (self._echoed and scored) else scored
-        return likely.completion([*first, *said], self._first_word() if first else [], offset)
-
-    def _first_word(self) -> list[str]:
-        ids = self._text.encode(self._prompt) if isinstance(self._prompt, str) else self._prompt
-        return [self._text.piece(ids[0]).decode(errors="replace")]
+from core.openai import completion_answers as made
+from core.openai.answers import choices, failure, usage
+from core.openai.completion_answers import Echo
 
 
 def whole(errand: Errand, jobs: list[Job], echoes: list[Echo]) -> dict[str, Any]:
     """The text_completion of jobs that succeeded."""
-    choices: list[dict[str, Any]] = []
-    for job, echo in zip(jobs, echoes, strict=True):
-        result = job.result or {}
-        for one in answers.choices(result):
-            scored = result.get("prompt_logprobs")
-            told = echo.logprobs(one.get("logprobs", []), scored, 0)
-            choices.append(
-                {
-                    "index": len(choices),
-                    "text": echo.text + one["text"],
-                    "logprobs": told,
-                    "finish_reason": one["finish_reason"],
-                }
-            )
-    return {
-        **answers.head(errand, "cmpl", "text_completion"),
-        "choices": choices,
-        "usage": answers.usage(*(job.usage for job in jobs)),
-    }
+    head = answers.head(errand, "cmpl", "text_completion")
+    results = [job.result or {} for job in jobs]
+    return made.whole(head, results, [job.usage for job in jobs], echoes)
 
 
 @dataclass
@@ -89,7 +48,7 @@ class _Page:
 
     def last(self, one: End) -> Iterator[bytes]:
         scored = one.data["result"].get("prompt_logprobs")
-        for ended in answers.choices(one.data["result"]):
+        for ended in choices(one.data["result"]):
             told = self.echoes[one.job].logprobs([], scored, 0) if scored else None
             yield self._chunk(one.job * self.n + ended["index"], "", told, ended["finish_reason"])
 
@@ -114,12 +73,12 @@ async def chunks(
                 yield page.piece(one)
             elif one.type != types.SUCCEEDED:
                 job_id, state = errand.jobs[one.job].id, one.type.removeprefix("job.")
-                yield frame({"error": answers.failure(job_id, state, one.data.get("error"))})
+                yield frame({"error": failure(job_id, state, one.data.get("error"))})
                 return
             else:
                 used.append(one.data.get("usage") or {})
                 for last in page.last(one):
                     yield last
     if include_usage:
-        yield frame({**head, "choices": [], "usage": answers.usage(*used)})
+        yield frame({**head, "choices": [], "usage": usage(*used)})
     yield DONE

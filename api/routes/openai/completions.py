@@ -10,13 +10,14 @@ from api.deps import CallerDep, IdempotencyKey, PartsDep
 from api.routes.jobs import ERRORS, answer
 from api.routes.openai import answers, completion_answers, road
 from api.routes.openai.chat import ANSWERS
-from api.routes.openai.completion_answers import Echo
-from api.routes.openai.completion_shapes import NAMES, Completion
 from api.routes.openai.models import served
-from api.routes.openai.shapes import OPENAI, renamed
+from api.routes.openai.shapes import OPENAI
 from core.catalog import tokenizer
 from core.errors import InvalidInput
 from core.jobs.job import State
+from core.openai.completion_answers import Echo
+from core.openai.completion_shapes import NAMES, Completion
+from core.openai.shapes import renamed
 
 router = APIRouter(prefix="/v1", tags=["openai"], responses=ERRORS | ANSWERS, dependencies=[OPENAI])
 

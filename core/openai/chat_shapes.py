@@ -4,12 +4,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from api.routes.openai import shapes
-from api.routes.openai.shapes import Asked, Refused
 from core.errors import InvalidInput
 from core.jobs.kinds import InferenceJob
 from core.jobs.messages import Message, Tool, ToolChoice
 from core.jobs.structured import sound_schema
+from core.openai import shapes
+from core.openai.shapes import Asked, Refused
 
 # What the client library writes into an assistant's message that it read from us.
 _EMPTY = ("refusal", "annotations", "audio", "function_call", "tool_calls", "name")

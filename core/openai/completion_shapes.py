@@ -4,11 +4,11 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from api.routes.openai import shapes
-from api.routes.openai.shapes import Asked, Refused
 from core.errors import InvalidInput
 from core.jobs.inference import sound_prompt
 from core.jobs.kinds import InferenceJob
+from core.openai import shapes
+from core.openai.shapes import Asked, Refused
 
 # OpenAI's default for this route.
 DEFAULT_MAX_TOKENS = 16
