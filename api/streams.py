@@ -106,6 +106,8 @@ class Hub:
         # By job, the number that its bell named; a bell without one is about something only Postgres knows.
         self._rang: dict[str, float] = {}
         self._work = asyncio.Event()
+        # Of what has a bell and no log, such as a batch: its readers look in Postgres.
+        self._watched: dict[str, set[asyncio.Event]] = {}
         self._open: dict[str, int] = {}
 
     def take_seat(self, tenant_id: str) -> Callable[[], None]:
@@ -189,6 +191,22 @@ class Hub:
                 self._topics.pop(job_id, None)
                 await self._unsubscribe(job_id)
 
+    @asynccontextmanager
+    async def watch(self, subject: str) -> AsyncIterator[asyncio.Event]:
+        """An event that is set whenever the bell of `subject` rings; readers look each second in any case."""
+        rang = asyncio.Event()
+        watching = self._watched.setdefault(subject, set())
+        watching.add(rang)
+        try:
+            if len(watching) == 1:
+                await self._subscribe(subject)
+            yield rang
+        finally:
+            watching.discard(rang)
+            if not watching:
+                self._watched.pop(subject, None)
+                await self._unsubscribe(subject)
+
     async def _subscribe(self, job_id: str) -> None:
         try:
             if self._channel is not None:
@@ -198,7 +216,11 @@ class Hub:
 
     async def _unsubscribe(self, job_id: str) -> None:
         try:
-            if self._channel is not None and job_id not in self._topics:
+            if (
+                self._channel is not None
+                and job_id not in self._topics
+                and job_id not in self._watched
+            ):
                 await self._channel.unsubscribe(bell(job_id))
         except (RedisError, OSError):
             log.debug("bell was already silent", job=job_id)
@@ -207,7 +229,9 @@ class Hub:
         """The one subscription; raises when it breaks, and is then run again."""
         async with self._redis.pubsub() as channel:
             # A channel of our own keeps the connection in subscribed mode when nobody reads.
-            await channel.subscribe("penstock:hub", *(bell(j) for j in self._topics))
+            await channel.subscribe(
+                "penstock:hub", *(bell(j) for j in (*self._topics, *self._watched))
+            )
             self._channel = channel
             for job_id in self._topics:
                 self._ring(job_id)
@@ -226,6 +250,10 @@ class Hub:
                 self._channel = None
 
     def _ring(self, job_id: str, number: float = math.inf) -> None:
+        if job_id in self._watched:
+            for rang in self._watched[job_id]:
+                rang.set()
+            return
         self._rang[job_id] = max(number, self._rang.get(job_id, 0))
         self._work.set()
 

@@ -25,8 +25,10 @@ from core.errors import Refused
 from core.events.log import EventLog, connect
 from core.forever import forever
 from core.ids import new_id
+from core.jobs import batch as batch_kind
 from core.jobs import inference as inference_kind
 from core.jobs.kinds import RANKS, queue_name
+from core.storage.place import storage_of
 from workers import app, pulse
 from workers.context import Why
 from workers.engine import Engine
@@ -76,6 +78,7 @@ def inference() -> None:
         raise SystemExit(f"penstock worker: {error.message}") from error
     ready["engine"] = None
     queues = [queue_name(inference_kind.KIND, p, worker.model.name) for p in RANKS]
+    queues.append(queue_name(batch_kind.KIND, "batch", worker.model.name))
     slots = config.engine_max_sequences
     presence = Presence(config, worker.id, "inference", queues, slots)
     _await(loop, _attend(worker, presence))
@@ -139,6 +142,7 @@ async def _prepare(config: Settings) -> Worker:
         engine=engine,
         model=served,
         text=text,
+        storage=storage_of(config),
     )
 
 

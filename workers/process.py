@@ -14,8 +14,10 @@ from core.db.session import Database
 from core.events.log import POKE_CHANNEL, ROOM, EventLog
 from core.jobs import attempts, kinds
 from core.jobs.attempts import Claim, Outcome
+from core.storage.seam import Storage
 from workers.context import Attempt, Voice
 from workers.engine import Engine
+from workers.seats import Governor, Seats
 
 # One statement for as many doorbells or endings as arrived together.
 TOGETHER = 64
@@ -35,6 +37,7 @@ class Worker:
     engine: Engine
     model: Served
     text: Text
+    storage: Storage
     running: dict[str, Attempt] = field(default_factory=dict)
     draining: bool = False
     dead: asyncio.Event = field(default_factory=asyncio.Event)
@@ -44,6 +47,7 @@ class Worker:
         self._empty.set()
         self._freed = asyncio.Event()
         self.limits = kinds.limits(self.kind, self.settings)
+        self.seats = Seats(Governor(self.settings.engine_max_sequences), self._interactive)
         self.voice = Voice(self.events, self.settings.flush_ms / 1000)
         self.claim: Gather[str, Claim | None] = Gather(self._claim, TOGETHER)
         self.finish: Gather[Outcome, datetime | None] = Gather(self._finish, TOGETHER)
@@ -53,6 +57,7 @@ class Worker:
         self.running[attempt.claim.id] = attempt
         telemetry.RUNNING.set(len(self.running))
         self._empty.clear()
+        self.seats.adjust()
 
     def end(self, attempt: Attempt) -> None:
         """It was recorded, given back or lost."""
@@ -61,6 +66,10 @@ class Worker:
         self._freed.set()
         if not self.running:
             self._empty.set()
+        self.seats.adjust()
+
+    def _interactive(self) -> int:
+        return sum(attempt.claim.priority == "interactive" for attempt in self.running.values())
 
     async def room(self) -> None:
         """Tell the dispatcher of free slots, for ever; many at once are one message.

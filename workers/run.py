@@ -11,10 +11,11 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from core import telemetry
 from core.errors import PenstockError, Refused, Retryable, Unavailable
 from core.events.log import POKE_CHANNEL
-from core.jobs import attempts, inference, kinds
+from core.jobs import attempts, batch, inference, kinds
 from core.jobs.attempts import Outcome, Requeue
 from core.jobs.job import State
 from core.jobs.ringing import suspect_after
+from workers.batch import handler as batch_handler
 from workers.context import Attempt, Why
 from workers.engine import EngineDead
 from workers.inference import handler as inference_handler
@@ -91,6 +92,8 @@ async def _dispatch(worker: Worker, attempt: Attempt) -> Done:
     match attempt.claim.kind:
         case inference.KIND:
             return Done(*await inference_handler.handle(worker, attempt))
+        case batch.KIND:
+            return Done(*await batch_handler.handle(worker, attempt))
     raise Refused(f"This worker does not know the kind {attempt.claim.kind!r}")
 
 

@@ -76,7 +76,7 @@ async def stream(
         cursor = _cursor(job, last_event_id, after)
         if job.state in TERMINAL and cursor == job.seq:
             return Response(status_code=204)
-        return _Seated(
+        return Seated(
             seat.pop_all().close,
             _frames(parts, job_id, cursor, job.seq),
             media_type="text/event-stream",
@@ -85,7 +85,7 @@ async def stream(
         )
 
 
-class _Seated(StreamingResponse):
+class Seated(StreamingResponse):
     """A stream that gives its seat back also when the client left before its first byte."""
 
     def __init__(self, leave: Callable[[], None], *args: Any, **kwargs: Any) -> None:

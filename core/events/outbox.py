@@ -7,7 +7,8 @@ not commit has none of them. The relay carries outbox rows to Kafka and deletes 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, TextClause, func, text
+from sqlalchemy import BigInteger, Text, TextClause, bindparam, func, text
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.db.base import Base
@@ -31,9 +32,10 @@ fact AS (
     INSERT INTO job_events (job_id, seq, type, attempt, at, data)
     SELECT id, seq, fact_type, attempt, now(), fact_data FROM moved
 ), told AS (
+    -- The steps of a batch are ours to know; its client hears of the batch.
     SELECT id, tenant_id, fact_type, 'evt_' || substr(id, 5) || '_' || seq AS event_id,
            jsonb_build_object('id', id, 'seq', seq, 'state', state, 'attempt', attempt) AS data
-    FROM moved
+    FROM moved WHERE kind <> 'batch'
 ), notice AS (
     INSERT INTO webhook_deliveries (id, tenant_id, endpoint_id, event_id, event_type, body)
     SELECT 'wd_' || replace(gen_random_uuid()::text, '-', ''), t.tenant_id, e.id, t.event_id,
@@ -63,3 +65,33 @@ def recorded(move: str) -> TextClause:
     The rows come back with `at`, the time of the record.
     """
     return text(_RECORD.format(move=move))
+
+
+_TELL = text(
+    """WITH notice AS (
+           INSERT INTO webhook_deliveries (id, tenant_id, endpoint_id, event_id, event_type, body)
+           SELECT 'wd_' || replace(gen_random_uuid()::text, '-', ''), :tenant, e.id, :event_id, :type,
+                  jsonb_build_object(
+                      'id', cast(:event_id AS text), 'object', 'event', 'type', cast(:type AS text),
+                      'created_at', floor(extract(epoch FROM now()))::bigint,
+                      'timestamp', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+                      'data', jsonb_build_object('id', cast(:subject AS text)))::text
+           FROM webhook_endpoints e
+           WHERE e.tenant_id = :tenant AND e.enabled AND :type = ANY (e.event_types))
+       INSERT INTO outbox (type, job_id, payload)
+       VALUES (:type, :subject, jsonb_build_object(
+           'event_id', cast(:event_id AS text), 'kind', cast(:kind AS text),
+           'tenant', cast(:tenant AS text), 'state', cast(:state AS text), 'attempt', 0, 'seq', 0))"""
+).bindparams(
+    *(bindparam(n, type_=Text) for n in ("tenant", "event_id", "type", "subject", "kind", "state"))
+)
+
+
+async def tell(
+    session: AsyncSession, tenant_id: str, *, kind: str, subject: str, state: str
+) -> None:
+    """Record the fact `kind.state` of something that is no job, in the transaction that makes it true."""
+    fact = {"type": f"{kind}.{state}", "event_id": f"evt_{subject}_{state}"}
+    await session.execute(
+        _TELL, {"tenant": tenant_id, "subject": subject, "kind": kind, "state": state, **fact}
+    )

@@ -18,6 +18,7 @@ OUTPUT_DELTA = "output.delta"
 PROGRESS = "progress"
 
 TERMINAL = frozenset({SUCCEEDED, FAILED, CANCELLED, EXPIRED})
+BATCH_ENDED = tuple(f"batch.{s}" for s in ("completed", "failed", "expired", "cancelled"))
 FACTS = (QUEUED, STARTED, REQUEUED, SUCCEEDED, FAILED, CANCELLED, EXPIRED)
 
 

@@ -44,6 +44,7 @@ class Claim:
     started: datetime
     deadline_in_s: float | None
     waited_s: float
+    priority: str = "interactive"
 
 
 @dataclass(slots=True)
@@ -89,7 +90,7 @@ _CLAIM = outbox.recorded(
             started_at = coalesce(started_at, now()), seq = seq + 1, seq_ceiling = seq + 1 + {SEQ_RESERVE}
         WHERE id = ANY(:ids) AND state = 'queued' AND available_at <= now()
           AND (deadline IS NULL OR deadline > now())
-        RETURNING {outbox.FACT}, model, spec, progress, failures, seq_ceiling,
+        RETURNING {outbox.FACT}, model, priority, spec, progress, failures, seq_ceiling,
             extract(epoch FROM deadline - now())::float8 AS deadline_in_s,
             extract(epoch FROM now() - created_at)::float8 AS waited_s,
             'job.started' AS fact_type, jsonb_build_object('worker', :worker) AS fact_data"""  # noqa: S608 - only constants are formatted in
@@ -107,6 +108,7 @@ async def claim(
         Claim(
             r.id, worker_id, r.tenant_id, r.kind, r.model, r.attempt, r.failures, r.seq, r.seq_ceiling,
             r.spec, r.progress, r.at, r.deadline_in_s, r.waited_s,
+            r.priority,
         )
         for r in rows
     ]  # fmt: skip

@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from core.config import Settings
-from core.jobs import inference
+from core.jobs import batch, inference
+from core.jobs.batch import BatchSpec
 from core.jobs.inference import InferenceSpec
 from core.jobs.sampling import no_nul
 
-KINDS = (inference.KIND,)
+KINDS = (inference.KIND, batch.KIND)
 Priority = Literal["interactive", "batch"]
 RANKS: dict[str, int] = {"interactive": 0, "batch": 1}
 _WINDOW = re.compile(r"([1-9]\d{0,6})([smhd])")
@@ -53,8 +54,16 @@ class InferenceJob(InferenceSpec, Envelope):
     kind: Literal["inference"]
 
 
-# One more kind makes this Annotated[InferenceJob | BatchJob, Field(discriminator="kind")].
+class BatchStep(BatchSpec, Envelope):
+    """A step of a batch: made by the platform, never by a client."""
+
+    priority: Priority = "batch"
+
+
+# What clients may submit. One more kind makes this Annotated[InferenceJob | EchoJob, Field(discriminator="kind")].
 JobSpec = InferenceJob
+# What the platform may.
+AnySpec = InferenceJob | BatchStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +76,7 @@ class Limits:
 
 def limits(kind: str, settings: Settings) -> Limits:
     match kind:
-        case inference.KIND:
+        case inference.KIND | batch.KIND:
             return Limits(settings.inference_lease_s, settings.inference_heartbeat_s)
     raise ValueError(f"unknown kind {kind!r}")
 
@@ -77,6 +86,8 @@ def partial(kind: str, progress: dict[str, Any] | None) -> dict[str, Any] | None
     match kind:
         case inference.KIND:
             return inference.partial(progress)
+        case batch.KIND:
+            return None  # its batch shows what there is
     raise ValueError(f"unknown kind {kind!r}")
 
 
@@ -85,6 +96,8 @@ def join(kind: str, progress: dict[str, Any] | None, said: list[dict[str, Any]])
     match kind:
         case inference.KIND:
             return inference.join(progress, said)
+        case batch.KIND:
+            return batch.join(progress, said)
     raise ValueError(f"unknown kind {kind!r}")
 
 

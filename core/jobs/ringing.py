@@ -12,6 +12,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.types import Text
 
+from core.jobs import batch
+
 # A queue without a living worker: a few doorbells wait for it, so that the first one starts at once.
 NO_WORKER_ROOM = 4
 # Jobs that one message may ring for: it costs Celery about the same CPU whatever it carries
@@ -88,6 +90,11 @@ _PICK = text(
 )
 
 
+# Shards that a worker answers at once: their lines share its engine (workers/seats.py), and a second one
+# fills it while the first runs out. More would only take slots from interactive jobs.
+SHARDS = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Depth:
     """A queue with waiting jobs: its workers and their slots, and what is running or rung of it."""
@@ -103,6 +110,8 @@ class Depth:
         """How many more jobs may be rung for: twice its free slots, less those that are out."""
         if self.slots == 0:
             return max(NO_WORKER_ROOM - self.rung, 0)
+        if self.queue.startswith(f"{batch.KIND}."):
+            return max(SHARDS * self.workers - self.running - self.rung, 0)
         # At least a few beyond the slots: a freed slot must find its next job already rung.
         return max(2 * max(self.slots - self.running, 0) + min(self.slots, 16) - self.rung, 0)
 

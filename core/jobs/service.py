@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.catalog.models import Served
 from core.errors import Conflict, NotFound
 from core.events import outbox
+from core.jobs import batch
 from core.jobs.job import PARTIAL, TERMINAL, Job, State
 from core.jobs.kinds import JobSpec
 from core.jobs.submission import Submitted, Wish, check_key, submit_all
@@ -110,13 +111,13 @@ _CANCEL_QUEUED = outbox.recorded(
     f"""UPDATE jobs SET state = 'cancelled', finished_at = now(), seq = seq + 1, rung_at = NULL,
             cancel_requested_at = now(),
             result = {PARTIAL}
-        WHERE id = :id AND tenant_id = :tenant AND state = 'queued'
+        WHERE id = :id AND tenant_id = :tenant AND state = 'queued' AND kind <> 'batch'
         RETURNING {outbox.FACT}, 'job.cancelled' AS fact_type, '{{}}'::jsonb AS fact_data"""  # noqa: S608 - only constants are formatted in
 )
 
 _CANCEL_RUNNING = text(
     """UPDATE jobs SET cancel_requested_at = coalesce(cancel_requested_at, now())
-       WHERE id = :id AND tenant_id = :tenant AND state = 'running' RETURNING id"""
+       WHERE id = :id AND tenant_id = :tenant AND state = 'running' AND kind <> 'batch' RETURNING id"""
 )
 
 
@@ -131,6 +132,11 @@ async def cancel(session: AsyncSession, caller: Caller, job_id: str) -> Job:
         if (await session.execute(statement, which)).one_or_none() is not None:
             break
     job = await get(session, caller, job_id)
+    if job.kind == batch.KIND:
+        raise Conflict(
+            f"The job is a step of batch {job.spec['batch_id']}; cancel the batch",
+            code="job_of_batch",
+        )
     if State(job.state) in TERMINAL - {State.CANCELLED}:
         raise Conflict(f"The job has already {job.state}; nothing to cancel", code="job_ended")
     return job

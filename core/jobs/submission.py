@@ -19,7 +19,7 @@ from core.errors import Conflict, InvalidInput
 from core.events import outbox
 from core.ids import new_id
 from core.jobs.job import IdempotencyKey, Job
-from core.jobs.kinds import RANKS, JobSpec, queue_name, window_s
+from core.jobs.kinds import RANKS, AnySpec, queue_name, window_s
 from core.security.keys import Caller
 
 MAX_KEY = 255
@@ -42,7 +42,7 @@ class Wish:
     """A checked spec on its way to being a job. `key`: the client's idempotency key, or see Repeat."""
 
     caller: Caller
-    spec: JobSpec
+    spec: AnySpec
     model: Served
     key: str | None = None
     repeat: Repeat | None = None
@@ -164,7 +164,7 @@ def _job(wish: Wish, job_id: str) -> Job:
     )
 
 
-def fingerprint(spec: JobSpec) -> bytes:
+def fingerprint(spec: AnySpec) -> bytes:
     """The same body, whatever the order of its keys and with its defaults written out or not.
 
     Without the defaults: a key must survive an upgrade that adds a field.

@@ -46,22 +46,28 @@ async def send_test(
 
 def _sample(event_id: str, event_type: str, now: datetime) -> str:
     """A body like that of a fact, of a job that does not exist."""
-    state = {types.STARTED: "running", types.REQUEUED: "queued"}.get(event_type)
     body = {
         "id": event_id,
         "object": "event",
         "type": event_type,
         "created_at": int(now.timestamp()),
         "timestamp": types.rfc3339(now),
-        "data": {
-            "id": "job_" + "0" * 26,
-            "seq": 1,
-            "state": state or event_type.removeprefix("job."),
-            "attempt": 1,
-            "test": True,
-        },
+        "data": _sample_data(event_type),
     }
     return orjson.dumps(body).decode()
+
+
+def _sample_data(event_type: str) -> dict[str, Any]:
+    if event_type in types.BATCH_ENDED:
+        return {"id": "batch_" + "0" * 26, "test": True}
+    state = {types.STARTED: "running", types.REQUEUED: "queued"}.get(event_type)
+    return {
+        "id": "job_" + "0" * 26,
+        "seq": 1,
+        "state": state or event_type.removeprefix("job."),
+        "attempt": 1,
+        "test": True,
+    }
 
 
 async def _enabled(session: AsyncSession, caller: Caller, endpoint_id: str) -> WebhookEndpoint:

@@ -43,7 +43,7 @@ def test_every_kind_has_limits_a_heartbeat_inside_its_lease_and_a_partial(kind: 
     limits = kinds.limits(kind, Settings(_env_file=None))
     assert 0 < limits.heartbeat_s * 2 < limits.lease_s
     assert kinds.partial(kind, None) is None
-    assert kinds.join(kind, None, [])
+    assert kinds.join(kind, None, []) is not None
 
 
 def test_an_unknown_kind_is_a_mistake_of_ours() -> None:

@@ -1,0 +1,122 @@
+"""Batches: create, list, get, cancel as OpenAI's clients do; retry and a stream of finished lines beyond them."""
+
+from typing import Annotated
+
+import orjson
+from fastapi import APIRouter, Body, Path, Query, Response
+from starlette.background import BackgroundTask
+
+from api import views
+from api.deps import CallerDep, IdempotencyKey, Parts, PartsDep, SessionDep
+from api.routes.jobs import ERRORS, answer
+from api.routes.openai.batch_shapes import BatchList, BatchView, CreateBatch
+from api.routes.openai.shapes import OPENAI
+from core.batches import service
+from core.batches.service import NewBatch
+from core.batches.view import shown
+from core.catalog import models
+from core.catalog.models import Served
+from core.errors import InvalidInput, Unavailable
+from core.files import service as files
+from core.files.tables import File
+
+router = APIRouter(prefix="/v1/batches", tags=["batches"], responses=ERRORS, dependencies=[OPENAI])
+
+BatchId = Annotated[str, Path(max_length=64, examples=["batch_01kaq0v9ej6xk0m3c8s5t1w2yz"])]
+# Of the first line, to learn the model's name; what does not end within it is judged by its worker.
+PEEK = 65_536
+
+
+@router.post("", responses={200: {"model": BatchView}})
+async def create(
+    body: Annotated[CreateBatch, Body()],
+    caller: CallerDep,
+    parts: PartsDep,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Run the requests of an uploaded file. Its lines are validated first: poll, or stream, to see it go on."""
+    after = body.output_expires_after
+    new = NewBatch(
+        input_file_id=body.input_file_id,
+        endpoint=body.endpoint,
+        completion_window=body.completion_window,
+        metadata=body.metadata,
+        keep_s=after.seconds if after is not None else None,
+        resume_from=body.resume_from,
+        key=idempotency_key,
+    )
+    async with parts.db.single() as session:
+        file = await files.get(session, caller, new.input_file_id, param="input_file_id")
+    service.check(new, file)
+    model = await _model(parts, file)
+    async with parts.db.begin() as session:
+        batch, replayed = await service.create(session, caller, new, model)
+        batch = await service.get(session, caller, batch.id)
+    response = answer(shown(batch), 200, {"idempotency-replayed": "true"} if replayed else {})
+    response.background = BackgroundTask(parts.poke)
+    return response
+
+
+async def _model(parts: Parts, file: File) -> Served:
+    """The model that the first line names, whose workers run the batch; any of ours when it names none."""
+    start = b"".join([p async for p in parts.storage.read(files.key_of(file.id), 0, PEEK)])
+    try:
+        named = orjson.loads(start.lstrip().partition(b"\n")[0])["body"]["model"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        named = ""
+    served = await parts.served()
+    try:
+        return models.resolve(str(named), served, parts.settings, param="model")
+    except InvalidInput:
+        if not served:
+            raise Unavailable("No model is served yet; start a worker.") from None
+        # Its worker finds that the lines name another and says so, line by line.
+        return served[0]
+
+
+@router.get("", responses={200: {"model": BatchList}})
+async def listed(
+    caller: CallerDep,
+    session: SessionDep,
+    after: Annotated[str | None, Query(pattern=service.BATCH_ID)] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> Response:
+    """Your batches, newest first; `after=<last_id>` continues."""
+    found, more = await service.listed(session, caller, after=after, limit=limit)
+    return answer(views.page([shown(one) for one in found], more))
+
+
+@router.get("/{batch_id}", responses={200: {"model": BatchView}})
+async def get(batch_id: BatchId, caller: CallerDep, session: SessionDep) -> Response:
+    """One batch: its status, true counts, speed and time left."""
+    return answer(shown(await service.get(session, caller, batch_id)))
+
+
+@router.post("/{batch_id}/cancel", responses={200: {"model": BatchView}})
+async def cancel(
+    batch_id: BatchId, caller: CallerDep, parts: PartsDep, session: SessionDep
+) -> Response:
+    """Stop a batch. No line is finished from here on; those that are go into its files."""
+    batch = await service.cancel(session, caller, batch_id)
+    response = answer(shown(batch))
+    response.background = BackgroundTask(_ring, parts, batch_id)
+    return response
+
+
+@router.post("/{batch_id}/retry", responses={200: {"model": BatchView}})
+async def retry(
+    batch_id: BatchId, caller: CallerDep, parts: PartsDep, session: SessionDep
+) -> Response:
+    """A new batch of the lines that failed or were never run."""
+    batch = await service.retry(session, caller, batch_id)
+    response = answer(shown(batch))
+    response.background = BackgroundTask(parts.poke)
+    return response
+
+
+async def _ring(parts: Parts, batch_id: str) -> None:
+    await parts.poke()
+    try:
+        await parts.log.ring(batch_id)
+    except Unavailable:
+        return

@@ -1,0 +1,172 @@
+"""A line of a batch: its form, the specs its body asks for, and the answer made of their results."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from core.catalog.models import Served
+from core.catalog.tokenizer import Text
+from core.errors import InvalidInput
+from core.jobs.inference import check, check_length
+from core.jobs.kinds import InferenceJob
+from core.openai import answers, chat_answers, completion_answers
+from core.openai.chat_shapes import Chat
+from core.openai.completion_answers import Echo
+from core.openai.completion_shapes import NAMES, Completion
+from core.openai.shapes import renamed
+
+CHAT = "/v1/chat/completions"
+COMPLETIONS = "/v1/completions"
+ENDPOINTS = (CHAT, COMPLETIONS)
+MAX_CUSTOM_ID = 512
+
+
+class BadLine(Exception):
+    """A line that no batch can hold: `code`, `message` and `param` as the batch's errors list them."""
+
+    def __init__(self, code: str, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.code, self.message, self.param = code, message, param
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    custom_id: str
+    body: dict[str, Any]
+
+    @property
+    def model(self) -> str:
+        named = self.body.get("model")
+        return named if isinstance(named, str) else ""
+
+    def hash(self) -> bytes:
+        """The same request, whatever the order of its keys."""
+        return hashlib.sha256(orjson.dumps(self.body, option=orjson.OPT_SORT_KEYS)).digest()
+
+
+def parsed(raw: bytes, endpoint: str) -> Line:
+    """Raises BadLine. What only the model can judge is not looked at: it is that line's own failure."""
+    try:
+        found = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise BadLine("invalid_json_line", f"This line is not valid JSON: {error}.") from error
+    if not isinstance(found, dict):
+        raise BadLine("invalid_json_line", "This line is not a JSON object.")
+    if unknown := found.keys() - {"custom_id", "method", "url", "body"}:
+        name = min(unknown)[:64]
+        raise BadLine("unknown_field", f"{name} is no field of a line; leave it out.", name)
+    custom_id = found.get("custom_id")
+    if not isinstance(custom_id, str) or not 1 <= len(custom_id) <= MAX_CUSTOM_ID:
+        raise BadLine(
+            "invalid_custom_id",
+            f"custom_id must be a string of 1 to {MAX_CUSTOM_ID} characters.",
+            "custom_id",
+        )
+    if "\x00" in custom_id:
+        raise BadLine("invalid_custom_id", "custom_id contains a NUL character.", "custom_id")
+    if found.get("method") != "POST":
+        raise BadLine("invalid_method", 'method must be "POST".', "method")
+    if found.get("url") != endpoint:
+        raise BadLine(
+            "mismatched_url", f"url must be the batch's endpoint, {endpoint}.", "url"
+        )  # fmt: skip
+    body = found.get("body")
+    if not isinstance(body, dict):
+        raise BadLine("invalid_body", "body must be a JSON object.", "body")
+    return Line(custom_id, body)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a body asks for: specs to answer, and how their results become one answer.
+
+    `unlimited`: the request names no limit of tokens, so the context is one.
+    """
+
+    specs: list[InferenceJob]
+    names: dict[str, str]
+    unlimited: bool
+    answer: Callable[[dict[str, Any], Sequence[dict[str, Any]], Sequence[dict[str, Any]]], Any]
+    prefix: str
+    kind: str
+
+
+def asked(endpoint: str, body: dict[str, Any], text: Text, chat_max_tokens: int) -> Asked:
+    """Through the shapes of the routes themselves. Raises InvalidInput naming the field at fault."""
+    if body.get("stream"):
+        raise InvalidInput("stream has no place in a batch; leave it out", param="stream")
+    try:
+        if endpoint == CHAT:
+            return _chat(Chat.model_validate(body), chat_max_tokens)
+        return _completion(Completion.model_validate(body), text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        param = ".".join(map(str, first["loc"])) or None
+        message = first["msg"].removeprefix("Value error, ")
+        raise InvalidInput(
+            f"{param}: {message}" if param else message, param=param, code=str(first["type"])
+        ) from error
+
+
+def _chat(shape: Chat, chat_max_tokens: int) -> Asked:
+    limit = shape.limit()
+    if limit is None:
+        limit = chat_max_tokens or None
+    spec = shape.job(1 if limit is None else limit)
+
+    def answer(
+        head: dict[str, Any], results: Sequence[dict[str, Any]], usages: Sequence[dict[str, Any]]
+    ) -> Any:
+        return chat_answers.whole(head, results[0], usages[0], "default")
+
+    return Asked([spec], shape.names, limit is None, answer, "chatcmpl", "chat.completion")
+
+
+def _completion(shape: Completion, text: Text) -> Asked:
+    specs = shape.jobs()
+    echoes = [Echo(text, spec, echoed=bool(shape.echo)) for spec in specs]
+
+    def answer(
+        head: dict[str, Any], results: Sequence[dict[str, Any]], usages: Sequence[dict[str, Any]]
+    ) -> Any:
+        return completion_answers.whole(head, results, usages, echoes)
+
+    return Asked(specs, NAMES, False, answer, "cmpl", "text_completion")
+
+
+def sound(one: Asked, spec: InferenceJob, text: Text) -> None:
+    """Before a template sees it: what it makes of tools that it does not take is not known."""
+    try:
+        check(spec, text)
+    except InvalidInput as error:
+        raise renamed(error, one.names) from error
+
+
+def fitted(one: Asked, spec: InferenceJob, prompt: int, model: Served) -> InferenceJob:
+    """The spec as `model` can answer it to a prompt of so many tokens. Raises InvalidInput."""
+    try:
+        check_length(prompt, max(spec.max_tokens, 1), model.context)
+    except InvalidInput as error:
+        raise renamed(error, one.names) from error
+    return spec.model_copy(update={"max_tokens": model.context - prompt}) if one.unlimited else spec
+
+
+def head(one: Asked, line_id: str, created: datetime, model: Served) -> dict[str, Any]:
+    return answers.head(line_id, created, model, one.prefix, one.kind)
+
+
+def refused(error: InvalidInput) -> dict[str, Any]:
+    """The body of a 400, as the route itself would answer."""
+    return {
+        "error": {
+            "message": error.message,
+            "type": "invalid_request_error",
+            "param": error.param,
+            "code": error.code,
+        }
+    }

@@ -1,0 +1,1 @@
+"""The steps of a batch: validate its input, answer a shard of its lines, finish with its files."""

@@ -1,0 +1,129 @@
+"""One line of a batch on its way through the engine; it may leave it and go on later."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import structlog
+
+from core.batches.lines import Outcome
+from core.batches.tables import Batch
+from core.errors import InvalidInput, PenstockError, Retryable
+from core.jobs.kinds import InferenceJob
+from core.openai import batch_lines
+from core.openai.batch_lines import Asked
+from workers.answering.answer import Answer, Ask, Prompt, answered, encoded
+from workers.engine import Chunk
+from workers.process import Worker
+
+log = structlog.get_logger(__name__)
+
+
+def gone(row: Any) -> Outcome:
+    return _error(row, "input_file_gone", "The input file was deleted before this line was run.")
+
+
+def _error(row: Any, code: str, message: str) -> Outcome:
+    error = orjson.dumps({"code": code, "message": message}).decode()
+    return Outcome(row.line, 0, None, error, {})
+
+
+@dataclass
+class Part:
+    """One prompt of a line, and its answers as far as they have come."""
+
+    spec: InferenceJob
+    prompt: Prompt
+    answers: list[Answer]
+    done: tuple[dict[str, Any], dict[str, Any]] | None = None
+
+
+@dataclass
+class Answering:
+    """`prepared` first, then `run`, as often as it is let into the engine."""
+
+    worker: Worker
+    batch: Batch
+    row: Any
+    raw: bytes
+    asked: Asked | None = None
+    parts: list[Part] = field(default_factory=list)
+    tries: int = 0
+
+    @property
+    def id(self) -> str:
+        return f"{self.batch.id.removeprefix('batch_')}_{self.row.line}"
+
+    async def prepared(self) -> Outcome | None:
+        """Read the body; an outcome at once when it asks for what the model cannot do."""
+        worker = self.worker
+        try:
+            body = orjson.loads(self.raw)["body"]
+            asked = batch_lines.asked(
+                self.batch.endpoint, body, worker.text, worker.settings.chat_max_tokens
+            )
+            for spec in asked.specs:
+                batch_lines.sound(asked, spec, worker.text)
+                ids = await encoded(worker.text, spec)
+                fit = batch_lines.fitted(asked, spec, len(ids), worker.model)
+                self.parts.append(Part(fit, Prompt(ids), [Answer(i) for i in range(fit.n)]))
+            self.asked = asked
+        except InvalidInput as error:
+            return self._whole(400, batch_lines.refused(error), {})
+        return None
+
+    async def run(self) -> Outcome:
+        """Generate what is still missing. A line the engine refuses fails alone; a dead engine is raised."""
+        self.tries += 1
+        try:
+            for number, part in enumerate(self.parts):
+                if part.done is None:
+                    part.done = await answered(
+                        self._ask(number), part.spec, part.prompt, part.answers
+                    )
+        except Retryable:
+            raise
+        except InvalidInput as error:
+            return self._whole(400, batch_lines.refused(error), {})
+        except PenstockError as error:
+            return _error(self.row, error.code, error.message)
+        except Exception as error:  # whatever it is, it is this line's
+            log.exception("a line failed", batch=self.batch.id, line=self.row.line)
+            return _error(self.row, "internal_error", f"The worker failed on this line: {error!r}")
+        return self._answer()
+
+    def _answer(self) -> Outcome:
+        assert self.asked is not None
+        done = [part.done for part in self.parts if part.done is not None]
+        results, usages = [d[0] for d in done], [d[1] for d in done]
+        head = batch_lines.head(self.asked, self.id, self.batch.created_at, self.worker.model)
+        body = self.asked.answer(head | {"created": int(time.time())}, results, usages)
+        names = ("prompt_tokens", "completion_tokens", "cached_tokens")
+        return self._whole(200, body, {n: sum(u.get(n, 0) for u in usages) for n in names})
+
+    def _whole(self, status: int, body: Any, usage: dict[str, int]) -> Outcome:
+        response = {"status_code": status, "request_id": f"req_{self.id}", "body": body}
+        return Outcome(self.row.line, status, orjson.dumps(response).decode(), None, usage)
+
+    def _ask(self, number: int) -> Ask:
+        worker = self.worker
+        return Ask(
+            id=f"{self.id}_{number}" if number else self.id,
+            # An engine may still hold the request that was stopped.
+            request_id=f"{self.id}-{number}-{self.tries}-{time.monotonic_ns()}",
+            tenant_id=self.batch.tenant_id,
+            engine=worker.engine,
+            model=worker.model,
+            text=worker.text,
+            say=_silent,
+            alive=_silent_too,
+        )
+
+
+def _silent(_chunk: Chunk, _index: int, _likely: list[dict[str, Any]]) -> None:
+    """A line is told of when it is finished."""
+
+
+def _silent_too() -> None:
+    """The shard's heartbeat asks the engine itself."""
