@@ -43,6 +43,13 @@ async def room(model: Served, spec: JobSpec) -> int:
     return model.context - count
 
 
+async def counted(model: Served, spec: JobSpec) -> int:
+    """Tokens of the prompt as `model` is given it. Raises InvalidInput."""
+    text = await asyncio.to_thread(tokenizer.load, model.source)
+    check(spec, text)
+    return await _count(text, spec)
+
+
 async def _count(text: tokenizer.Text, spec: JobSpec) -> int:
     body = template_input(spec)
     if _bytes(spec) <= _INLINE_BYTES:

@@ -36,6 +36,17 @@ fact AS (
     SELECT id, tenant_id, fact_type, 'evt_' || substr(id, 5) || '_' || seq AS event_id,
            jsonb_build_object('id', id, 'seq', seq, 'state', state, 'attempt', attempt) AS data
     FROM moved WHERE kind <> 'batch'
+    UNION ALL
+    SELECT m.id, m.tenant_id, 'response.' || CASE
+               WHEN m.state = 'cancelled' THEN 'cancelled'
+               WHEN m.state <> 'succeeded' THEN 'failed'
+               WHEN coalesce(m.fact_data #>> '{{result,choices,0,finish_reason}}',
+                             m.fact_data #>> '{{result,finish_reason}}') = 'length' THEN 'incomplete'
+               ELSE 'completed' END,
+           'evt_' || substr(m.id, 5) || '_' || m.seq || '_response',
+           jsonb_build_object('id', 'resp_' || substr(m.id, 5))
+    FROM moved m JOIN responses r ON r.job_id = m.id
+    WHERE m.state IN ('succeeded', 'failed', 'cancelled', 'expired')
 ), notice AS (
     INSERT INTO webhook_deliveries (id, tenant_id, endpoint_id, event_id, event_type, body)
     SELECT 'wd_' || replace(gen_random_uuid()::text, '-', ''), t.tenant_id, e.id, t.event_id,

@@ -20,6 +20,8 @@ PROGRESS = "progress"
 TERMINAL = frozenset({SUCCEEDED, FAILED, CANCELLED, EXPIRED})
 BATCH_ENDED = tuple(f"batch.{s}" for s in ("completed", "failed", "expired", "cancelled"))
 FACTS = (QUEUED, STARTED, REQUEUED, SUCCEEDED, FAILED, CANCELLED, EXPIRED)
+# What webhooks also hear at the end of a job that is a response (core/events/outbox.py).
+RESPONSES = ("response.completed", "response.failed", "response.cancelled", "response.incomplete")
 
 
 class Event(NamedTuple):

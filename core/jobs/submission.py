@@ -20,6 +20,7 @@ from core.events import outbox
 from core.ids import new_id
 from core.jobs.job import IdempotencyKey, Job
 from core.jobs.kinds import RANKS, AnySpec, queue_name, window_s
+from core.jobs.responses import Asking, keep
 from core.security.keys import Caller
 
 MAX_KEY = 255
@@ -46,6 +47,7 @@ class Wish:
     model: Served
     key: str | None = None
     repeat: Repeat | None = None
+    response: Asking | None = None
 
     @property
     def first_try(self) -> bool:
@@ -76,6 +78,7 @@ async def submit_all(session: AsyncSession, wishes: Sequence[Wish]) -> list[Subm
     late = await _reserve(session, named)
     await _take_over(session, named)
     made = await _insert(session, [(wish, job_id) for wish, job_id in named if job_id not in late])
+    await keep(session, {job_id: w.response for w, job_id in named if job_id in made})
     # After the insert: the first of two twins in this very batch has only now a row to show.
     first = await _replays(session, [wish for wish, job_id in named if job_id in late])
     return [

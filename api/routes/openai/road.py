@@ -21,6 +21,7 @@ from core.events import types
 from core.jobs import service
 from core.jobs.job import Job
 from core.jobs.kinds import InferenceJob
+from core.jobs.responses import Asking
 from core.jobs.submission import Repeat, Submitted, Wish
 from core.security.keys import Caller
 
@@ -55,6 +56,7 @@ async def submit(
     request: Request,
     specs: Sequence[InferenceJob],
     key: str | None,
+    response: Asking | None = None,
 ) -> Errand:
     """Record the jobs, all or none. Raises InvalidInput, Conflict as POST /v1/jobs does."""
     given = specs[0].idempotency_key if key is None else key
@@ -65,7 +67,7 @@ async def submit(
     if given is None and parts.settings.retry_window_s > 0 and _RETRIES in request.headers:
         made_up, repeat = await _derived(parts, caller, request)
     wishes = [
-        Wish(caller, spec, model, _numbered(made_up, number), repeat)
+        Wish(caller, spec, model, _numbered(made_up, number), repeat, response)
         for number, spec in enumerate(specs)
     ]
     done = await _recorded(parts, wishes)

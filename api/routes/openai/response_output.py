@@ -1,0 +1,118 @@
+"""The output items of a response, as far as they are known: a function of the answer's text and its end."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from api.routes.openai import answers, likely
+from core.jobs import tools
+from core.jobs.inference import choices
+from core.jobs.job import TERMINAL, Job, State
+from core.jobs.tools import Choice
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A message (`name` is None) or a call, whose text is its arguments. `open`: more of it may come."""
+
+    id: str
+    text: str
+    name: str | None = None
+    call_id: str = ""
+    open: bool = False
+    # Of a call that was read out of the whole answer: nothing of it was said before.
+    at_once: bool = False
+    cut: bool = False
+    logprobs: list[dict[str, Any]] = field(default_factory=list)
+
+    def shown(self, *, begun: bool = False) -> dict[str, Any]:
+        """As clients read it; `begun`: before anything of it was said."""
+        status = "in_progress" if begun else "incomplete" if self.cut else "completed"
+        if self.name is not None:
+            return {
+                "id": self.id,
+                "type": "function_call",
+                "status": status,
+                "call_id": self.call_id,
+                "name": self.name,
+                "arguments": "" if begun else self.text,
+            }
+        content = [] if begun else [self.part()]
+        return {
+            "id": self.id, "type": "message", "status": status, "role": "assistant", "content": content
+        }  # fmt: skip
+
+    def part(self, *, begun: bool = False) -> dict[str, Any]:
+        return {
+            "type": "output_text",
+            "annotations": [],
+            "logprobs": [] if begun else self.logprobs,
+            "text": "" if begun else self.text,
+        }
+
+
+def _message(job_id: str, text: str, **more: Any) -> Item:
+    return Item(f"msg_{job_id.removeprefix('job_')}", text, **more)
+
+
+def _call(job_id: str, number: int, name: str, text: str, **more: Any) -> Item:
+    tail = job_id.removeprefix("job_")
+    known = {"call_id": tools.call_id(job_id, 0, number)} | more
+    return Item(f"fc_{tail}{number:02d}", text, name, **known)
+
+
+def so_far(job_id: str, use: Choice, text: str) -> Item | None:
+    """The item that is being said. Text that may turn out to be a call is no part of one yet."""
+    match use.kind:
+        case "required":
+            return None
+        case "named":
+            return _call(job_id, 0, use.name or "", text, open=True) if text else None
+        case "auto":
+            text = before_call(text)
+    return _message(job_id, text, open=True) if text else None
+
+
+def before_call(text: str) -> str:
+    """What is surely said in words; white space before a call belongs to neither."""
+    return text[: tools.free(text)].rstrip()
+
+
+def ended(job: Job) -> list[Item]:
+    """The items of a job that has ended, or that Postgres knows of one that has not."""
+    use = choice_of(job)
+    if job.state == State.SUCCEEDED:
+        return _succeeded(job, use, answers.choices(job.result or {})[0])
+    said = choices(job.progress)[0] if job.progress is not None else job.result or {}
+    text = said.get("text", "")
+    if State(job.state) not in TERMINAL:
+        item = so_far(job.id, use, text)
+        return [] if item is None else [item]
+    if not text:
+        return []
+    if use.kind == "named":
+        return [_call(job.id, 0, use.name or "", text, cut=True)]
+    return [_message(job.id, text, cut=True)]
+
+
+def choice_of(job: Job) -> Choice:
+    return tools.chosen(job.spec.get("tools"), job.spec.get("tool_choice"))
+
+
+def _succeeded(job: Job, use: Choice, one: dict[str, Any]) -> list[Item]:
+    text, calls = one["text"], one.get("tool_calls") or []
+    cut = one["finish_reason"] == "length"
+    told = likely.chat(one["logprobs"])["content"] if one.get("logprobs") else []
+    if use.kind == "named":
+        return [_call(job.id, 0, use.name or "", text, cut=cut)]
+    if not calls:
+        return [_message(job.id, text, cut=cut, logprobs=told)]
+    words = before_call(text) if use.kind == "auto" else ""
+    items = [_message(job.id, words)] if words else []
+    for number, call in enumerate(calls):
+        known = call["function"]
+        items.append(
+            _call(
+                job.id, number, known["name"], known["arguments"], call_id=call["id"], at_once=True
+            )
+        )
+    return items

@@ -1,0 +1,281 @@
+"""/v1/responses: an answer to items, made at once or in the background, followed from any of its events."""
+
+import asyncio
+from contextlib import ExitStack, aclosing
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Body, Path, Query, Request, Response
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.admission import admit_to, counted, room
+from api.deps import CallerDep, IdempotencyKey, Parts, PartsDep
+from api.routes.events import Seated
+from api.routes.jobs import ERRORS, answer, tell
+from api.routes.openai import answers, response_answers, response_items, response_output, road
+from api.routes.openai.models import served
+from api.routes.openai.response_answers import Telling
+from api.routes.openai.response_shapes import LOGPROBS, NAMES, Ask, Prompted
+from api.routes.openai.shapes import OPENAI, Refused, renamed
+from core.catalog.models import Served
+from core.errors import Conflict, InvalidInput, NotFound
+from core.jobs import responses, service
+from core.jobs.job import TERMINAL, Job, State
+from core.jobs.kinds import InferenceJob
+from core.jobs.responses import Response as Record
+from core.security.keys import Caller
+
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/json": {}, "text/event-stream": {}}},
+    **dict.fromkeys((403, 500, 504), ERRORS[422]),
+}
+router = APIRouter(
+    prefix="/v1/responses", tags=["openai"], responses=ERRORS | ANSWERS, dependencies=[OPENAI]
+)
+ResponseId = Annotated[str, Path(max_length=64, examples=["resp_01kaq0v9ej6xk0m3c8s5t1w2yz"])]
+CANCEL_S = 2.0
+_EXAMPLE = {"model": "rill", "input": "Tell me of the river.", "max_output_tokens": 40}
+
+
+class Count(Prompted):
+    """POST /v1/responses/input_tokens."""
+
+    model: str = ""
+    personality: Annotated[Any, Refused()] = None
+
+
+@router.post("")
+async def create(
+    body: Annotated[Ask, Body(examples=[_EXAMPLE])],
+    request: Request,
+    caller: CallerDep,
+    parts: PartsDep,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """One ordinary job, whose id ends like the response's. In the background it outlives its client."""
+    body.checked()
+    model = await served(parts, body.model)
+    items = response_items.items(body.input)
+    said = await _before(parts, caller, body) + response_items.messages(items)
+    spec = await _admitted(parts, model, body, said)
+    asking = body.asking(items)
+    waits = bool(body.stream) or not body.background
+    with ExitStack() as seat:
+        # Taken before the job is made: a request that cannot be waited for must not leave a job behind.
+        if waits:
+            seat.callback(parts.hub.take_seat(caller.tenant_id))
+        errand = await road.submit(parts, caller, model, request, [spec], idempotency_key, asking)
+        errand.keyed |= asking.background
+        job = errand.jobs[0]
+        if body.stream:
+            frames = Telling(parts, job, asking.asked).frames()
+            return answers.Chunks(errand, seat.pop_all().close, frames)
+        if not waits:
+            return answer(response_answers.whole(job, asking.asked), 200, errand.headers)
+        try:
+            jobs = await road.ended(errand, request)
+        except TimeoutError:
+            return answers.too_late(errand)
+    if jobs is None:
+        return Response(status_code=499)
+    if jobs[0].state != State.SUCCEEDED:
+        return answers.failed(jobs[0])
+    return answer(response_answers.whole(jobs[0], asking.asked), 200, errand.headers)
+
+
+async def _before(parts: Parts, caller: Caller, body: Prompted) -> list[dict[str, Any]]:
+    """The conversation that `previous_response_id` ends. Raises InvalidInput."""
+    if body.previous_response_id is None:
+        return []
+    try:
+        async with parts.db.single() as session:
+            job, record = await responses.get(session, caller, body.previous_response_id)
+    except NotFound as error:
+        raise InvalidInput(
+            error.message, param="previous_response_id", code="previous_response_not_found"
+        ) from error
+    if job.state != State.SUCCEEDED:
+        raise InvalidInput(
+            f"{body.previous_response_id} is {response_answers.status(job)}: only a response that has an "
+            "answer can be gone on from",
+            param="previous_response_id",
+        )
+    # Its instructions are not carried over: each response has its own.
+    before = list(job.spec["messages"])[1 if record.asked.get("instructions") else 0 :]
+    output = [item.shown() for item in response_output.ended(job)]
+    return before + response_items.messages(list(response_items.said(output)))
+
+
+async def _admitted(
+    parts: Parts, model: Served, body: Ask, said: list[dict[str, Any]]
+) -> InferenceJob:
+    limit = body.max_output_tokens
+    if limit is None:
+        limit = parts.settings.chat_max_tokens or None
+    try:
+        spec = body.job(said, 1 if limit is None else limit)
+        if limit is None:
+            return spec.model_copy(update={"max_tokens": await room(model, spec)})
+        await admit_to(model, spec)
+    except InvalidInput as error:
+        raise renamed(error, NAMES) from error
+    return spec
+
+
+@router.post("/input_tokens")
+async def input_tokens(
+    body: Annotated[Count, Body(examples=[{"model": "rill", "input": "The river"}])],
+    caller: CallerDep,
+    parts: PartsDep,
+) -> Response:
+    """How many tokens the prompt of such a response would have."""
+    model = await served(parts, body.model)
+    said = await _before(parts, caller, body)
+    said += response_items.messages(response_items.items(body.input))
+    try:
+        count = await counted(model, body.spec(said, {"max_tokens": 1}))
+    except InvalidInput as error:
+        raise renamed(error, NAMES) from error
+    return answer({"object": "response.input_tokens", "input_tokens": count})
+
+
+@router.post("/compact")
+async def compact(_: CallerDep) -> Response:
+    """Refused: nothing of a conversation is dropped here."""
+    raise InvalidInput(
+        "Compacting is not supported: send the input that the model is to see.", code="unsupported"
+    )
+
+
+@router.get("/{response_id}")
+async def retrieve(
+    response_id: ResponseId,
+    request: Request,
+    caller: CallerDep,
+    parts: PartsDep,
+    stream: bool = False,
+    starting_after: Annotated[int | None, Query(ge=0, le=2**53)] = None,
+    include_obfuscation: bool = False,
+) -> Response:
+    """The response as it stands; with `stream` its events above `starting_after`, then live to the end."""
+    _known(request, {"stream", "starting_after", "include_obfuscation"})
+    if include_obfuscation:
+        raise InvalidInput("Streams are not padded; send false", param="include_obfuscation")
+    if starting_after is not None and not stream:
+        raise InvalidInput("starting_after needs stream=true", param="starting_after")
+    with ExitStack() as seat:
+        if stream:
+            seat.callback(parts.hub.take_seat(caller.tenant_id))
+        async with parts.db.single() as session:
+            job, record = await responses.get(session, caller, response_id)
+        if not stream:
+            return answer(response_answers.whole(job, record.asked))
+        after = -1 if starting_after is None else starting_after
+        return Seated(
+            seat.pop_all().close,
+            Telling(parts, job, record.asked, after).frames(),
+            media_type="text/event-stream",
+            headers={
+                "cache-control": "no-cache",
+                "x-accel-buffering": "no",
+                "x-penstock-job": job.id,
+            },
+        )
+
+
+def _known(request: Request, names: set[str]) -> None:
+    """Refuse query parameters by name that nobody would look at."""
+    for name, value in request.query_params.multi_items():
+        if name in ("include", "include[]"):
+            if value != LOGPROBS:
+                raise InvalidInput(f"include: only {LOGPROBS} is supported", param="include")
+        elif name not in names:
+            raise InvalidInput(f"{name[:64]} is not supported here", param=name[:64])
+
+
+@router.get("/{response_id}/input_items")
+async def input_items(
+    response_id: ResponseId,
+    request: Request,
+    caller: CallerDep,
+    parts: PartsDep,
+    after: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    order: Literal["asc", "desc"] = "desc",
+) -> Response:
+    """What this request sent, item by item; what came before it is under its previous_response_id."""
+    _known(request, {"after", "limit", "order"})
+    async with parts.db.single() as session:
+        _, record = await responses.get(session, caller, response_id)
+    items = record.asked["input"][:: 1 if order == "asc" else -1]
+    if after is not None:
+        ids = [item["id"] for item in items]
+        if after not in ids:
+            raise InvalidInput("is no item of this response", param="after")
+        items = items[ids.index(after) + 1 :]
+    page = items[:limit]
+    ends = {"first_id": page[0]["id"], "last_id": page[-1]["id"]} if page else {}
+    body = {"object": "list", "data": page, "has_more": len(items) > limit}
+    return answer(body | {"first_id": None, "last_id": None} | ends)
+
+
+@router.post("/{response_id}/cancel")
+async def cancel(response_id: ResponseId, caller: CallerDep, parts: PartsDep) -> Response:
+    """Stop a background response. One that has ended is answered as it is."""
+    async with parts.db.single() as session:
+        job, record = await responses.get(session, caller, response_id)
+    if not record.background:
+        raise InvalidInput(
+            "Only a response sent with background: true can be cancelled; leave the stream of another",
+            param="response_id",
+        )
+    job = await _cancelled(parts, caller, job)
+    return answer(response_answers.whole(job, record.asked))
+
+
+async def _cancelled(parts: Parts, caller: Caller, job: Job) -> Job:
+    try:
+        async with parts.db.begin() as session:
+            job = await service.cancel(session, caller, job.id)
+    except Conflict:
+        return await _again(parts, caller, job)
+    await tell(parts, job.id)
+    try:
+        async with asyncio.timeout(CANCEL_S):
+            await _to_end(parts, job)
+    except TimeoutError:
+        return job
+    return await _again(parts, caller, job)
+
+
+async def _to_end(parts: Parts, job: Job) -> None:
+    """A worker takes a moment to stop: worth waiting for, so that clients read what they asked for."""
+    if State(job.state) in TERMINAL:
+        return
+    follow = parts.hub.follow(job.id, job.seq, parts.settings.sse_keepalive_s)
+    async with aclosing(follow) as events:  # type: ignore[type-var]  # an async generator
+        async for _ in events:
+            continue
+
+
+async def _again(parts: Parts, caller: Caller, job: Job) -> Job:
+    async with parts.db.single() as session:
+        return await service.get(session, caller, job.id)
+
+
+@router.delete("/{response_id}")
+async def delete(response_id: ResponseId, caller: CallerDep, parts: PartsDep) -> Response:
+    """It is not found from now on; one that still runs is cancelled. The job stays under /v1/jobs."""
+    async with parts.db.begin() as session:
+        job, record = await responses.get(session, caller, response_id)
+        await _hidden(session, caller, job, record)
+    await tell(parts, job.id)
+    return answer({"id": response_id, "object": "response", "deleted": True})
+
+
+async def _hidden(session: AsyncSession, caller: Caller, job: Job, record: Record) -> None:
+    await responses.hide(session, record.job_id)
+    if State(job.state) not in TERMINAL:
+        try:
+            await service.cancel(session, caller, job.id)
+        except Conflict:
+            return

@@ -1,0 +1,91 @@
+"""A background response followed through a killed API process, a killed worker and an emptied Redis."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from redis.asyncio import Redis
+
+from core.events.log import connect
+from core.ids import new_id
+from tests.api.openai.test_responses import events
+from tests.rig import Rig
+
+PATH = "/v1/responses"
+ASKED = {"model": "rill", "input": "The river", "max_output_tokens": 400, "background": True}
+
+
+@pytest.fixture(scope="module")
+def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """A rig whose parts may be killed."""
+    env = {
+        "PENSTOCK_SCRIPTED_TOKEN_S": "0.005",
+        "PENSTOCK_INFERENCE_LEASE_S": "4",
+        "PENSTOCK_INFERENCE_HEARTBEAT_S": "1",
+        "PENSTOCK_RING_AGAIN_S": "2",
+    }
+    made = Rig(Path(tmp_path_factory.mktemp("responses")), env)
+    try:
+        made.start_stack()
+        made.start("api", "control", "inference")
+        yield made
+    finally:
+        made.end()
+
+
+async def some(
+    client: httpx.AsyncClient, response_id: str, after: int, enough: Callable[[int], bool]
+) -> list[dict[str, Any]]:
+    """Events above `after`, until their number is enough or the stream ends."""
+    found: list[dict[str, Any]] = []
+    query = {"stream": "true"} | ({"starting_after": str(after)} if after >= 0 else {})
+    async with client.stream("GET", f"{PATH}/{response_id}", params=query) as answer:
+        async for line in answer.aiter_lines():
+            if line.startswith("data: "):
+                found.append(json.loads(line[6:]))
+                if enough(found[-1]["sequence_number"]):
+                    break
+    return found
+
+
+async def emptied(rig: Rig) -> None:
+    redis: Redis = connect(rig.settings())
+    await redis.flushall()
+    await redis.aclose()
+
+
+async def api_killed(rig: Rig) -> None:
+    api = rig.process("api")
+    await asyncio.to_thread(api.kill)
+    await asyncio.to_thread(api.start, 60)
+
+
+async def worker_killed(rig: Rig) -> None:
+    worker = rig.process("inference")
+    await asyncio.to_thread(worker.kill)
+    await asyncio.to_thread(worker.start, 60)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("fault", [api_killed, emptied, worker_killed], ids=lambda f: f.__name__)
+async def test_a_stream_goes_on_after_its_cursor(fragile: Rig, fault: Any) -> None:
+    async with fragile.client(await fragile.key(new_id("t"))) as client:
+        made = (await client.post(PATH, json=ASKED)).json()
+        before = await some(client, made["id"], -1, lambda number: number > 30)
+        await fault(fragile)
+        after = await some(client, made["id"], before[-1]["sequence_number"], lambda _: False)
+        seen = before + after
+        assert [e["sequence_number"] for e in seen] == list(range(len(seen)))
+        final = seen[-1]["response"]
+        assert seen[-1]["type"] == "response.incomplete"
+        said = "".join(e["delta"] for e in seen if e["type"] == "response.output_text.delta")
+        assert said == final["output"][0]["content"][0]["text"]
+        assert final["usage"]["output_tokens"] == ASKED["max_output_tokens"]
+        # With the live log gone, Postgres tells the same events under the same numbers.
+        await emptied(fragile)
+        assert await events(client, made["id"]) == seen
+        assert await events(client, made["id"], 57) == seen[58:]
