@@ -1,13 +1,17 @@
 """A recorded fact and what is to be told of it are one: neither commits without the other."""
 
 import orjson
+import pytest
 from sqlalchemy import text
 
 from core.catalog.models import Served
 from core.db.session import Database
+from core.events import outbox, types
 from core.jobs import service
 from core.jobs.job import Job
 from core.jobs.kinds import InferenceJob
+from core.jobs.responses import Asking
+from core.jobs.submission import Submitted, Wish, submit_all
 from core.security.keys import Caller
 from core.webhooks import endpoints
 from tests.fakes import webhooks as given
@@ -77,3 +81,46 @@ async def test_a_job_can_end_while_its_endpoint_is_being_deleted(database: Datab
     assert len(await _told(database, endpoint)) == 1
     await _submit(database, caller)
     assert len(await _told(database, endpoint)) == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "data", "told"),
+    [
+        ("succeeded", {"result": {"finish_reason": "stop"}}, "response.completed"),
+        ("succeeded", {"result": {"finish_reason": "length"}}, "response.incomplete"),
+        (
+            "succeeded",
+            {"result": {"choices": [{"finish_reason": "length"}]}},
+            "response.incomplete",
+        ),
+        ("failed", {"error": {"code": "x"}}, "response.failed"),
+        ("expired", {}, "response.failed"),
+        ("cancelled", {}, "response.cancelled"),
+        ("queued", {}, None),
+    ],
+)
+async def test_the_end_of_a_response_is_told_as_one(
+    database: Database, state: str, data: dict[str, object], told: str | None
+) -> None:
+    """Beside the job's own event, in the statement that ends it; an ordinary job is told of as before."""
+    caller = await given.tenant(database)
+    wanted = await given.endpoint(
+        database, caller, "https://example.com/", event_types=list(types.RESPONSES)
+    )
+    spec = InferenceJob(kind="inference", prompt="x")
+    wishes = [
+        Wish(caller, spec, MODEL, response=response) for response in (Asking({}, True, True), None)
+    ]
+    async with database.begin() as session:
+        done = await submit_all(session, wishes)
+        jobs = [one.job.id for one in done if isinstance(one, Submitted)]
+        move = outbox.recorded(
+            f"""UPDATE jobs SET state = :state, seq = seq + 1 WHERE id = ANY(:ids) RETURNING {outbox.FACT},
+                'job.' || state AS fact_type, cast(:data AS jsonb) AS fact_data"""
+        )
+        await session.execute(
+            move, {"state": state, "ids": jobs, "data": orjson.dumps(data).decode()}
+        )
+    rows = [orjson.loads(str(row["body"])) for row in await _told(database, wanted)]
+    expected = [] if told is None else [(told, {"id": jobs[0].replace("job_", "resp_")})]
+    assert [(row["type"], row["data"]) for row in rows] == expected

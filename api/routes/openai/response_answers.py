@@ -68,6 +68,8 @@ def _head(job: Job, asked: dict[str, Any]) -> dict[str, Any]:
             "format": asked.get("text", {}).get("format", {"type": "text"}),
             "verbosity": "medium",
         },
+        # There is none of these: said, as OpenAI does, and not left out.
+        **dict.fromkeys(("conversation", "prompt", "moderation")),
         "reasoning": {"effort": "none", "summary": None},
         "service_tier": "flex" if job.priority == "batch" else "default",
     }

@@ -177,10 +177,17 @@ class Ask(Prompted):
     user: str | None = Field(None, max_length=512)
     access_programs: Annotated[Any, Refused()] = None
     context_management: Annotated[Any, Refused("Nothing is dropped.")] = None
-    image: Annotated[Any, Refused("Text is all there is.")] = None
+    image: Annotated[
+        Any,
+        Refused(
+            "Text is all there is.", tuple({"context_compression": c} for c in ("auto", "disabled"))
+        ),
+    ] = None
     moderation: Annotated[Any, Refused()] = None
     prompt: Annotated[Any, Refused("Send its text.")] = None
-    prompt_cache_options: Annotated[Any, Refused("The prefix cache needs none.")] = None
+    prompt_cache_options: Annotated[
+        Any, Refused("The prefix cache keeps what it has room for.", ({"mode": "implicit"},))
+    ] = None
     prompt_cache_retention: Annotated[
         Any, Refused("The prefix cache lives in memory.", ("in_memory",))
     ] = None

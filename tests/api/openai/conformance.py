@@ -10,6 +10,17 @@ from openai.types import Completion, Model
 from openai.types import completion_create_params as completion_params
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.chat import completion_create_params as chat_params
+from openai.types.responses import (
+    FunctionTool,
+    Response,
+    ResponseFormatTextJSONSchemaConfig,
+    ResponseFunctionToolCall,
+    ResponseOutputMessage,
+    ResponseOutputText,
+    ToolChoiceFunction,
+)
+from openai.types.responses import response_create_params as response_params
+from openai.types.shared import ResponseFormatText
 from pydantic import BaseModel
 
 HONOURED, KEPT, ACCEPTED, REFUSED = "honoured", "kept", "accepted", "refused"
@@ -24,6 +35,8 @@ class Family:
     answers: tuple[type[BaseModel], ...] = ()
     # What becomes of each request field, and the sentence about it in the table.
     fields: dict[str, tuple[str, str]] = field(default_factory=dict)
+    # Where an answer may be one of several models, those that text and functions can make of it.
+    spoken: tuple[type[BaseModel], ...] = ()
 
     @property
     def known(self) -> set[str]:
@@ -96,18 +109,74 @@ COMPLETIONS = Family(
         "suffix": (REFUSED, ""),
     },
 )  # fmt: skip
+RESPONSES = Family(
+    "responses",
+    (
+        response_params.ResponseCreateParamsNonStreaming,
+        response_params.ResponseCreateParamsStreaming,
+    ),
+    (Response,),
+    {
+        "access_programs": (REFUSED, ""),
+        "background": (HONOURED, "needs a response that is stored"),
+        "background_options": (HONOURED, "`completion_window`; `continuation_id` is refused"),
+        "context_management": (REFUSED, ""),
+        "conversation": (REFUSED, "use `previous_response_id`"),
+        "image": (ACCEPTED, "only `context_compression` as `auto` or `disabled`: text is all there is"),
+        "include": (HONOURED, "only `message.output_text.logprobs`"),
+        "input": (HONOURED, "a text, or items: text messages, function calls and their outputs; others are refused"),
+        "instructions": (HONOURED, ""),
+        "max_output_tokens": (HONOURED, ""),
+        "max_tool_calls": (ACCEPTED, "it limits built-in tools, and there are none"),
+        "metadata": (KEPT, "as the job's metadata"),
+        "model": (HONOURED, "a name or alias of the catalog"),
+        "moderation": (REFUSED, ""),
+        "parallel_tool_calls": (HONOURED, ""),
+        "previous_response_id": (HONOURED, ""),
+        "prompt": (REFUSED, "send its text"),
+        "prompt_cache_key": (ACCEPTED, "the prefix cache finds what it has without a hint"),
+        "prompt_cache_options": (ACCEPTED, 'only `{"mode": "implicit"}`'),
+        "prompt_cache_retention": (ACCEPTED, 'only `"in_memory"`'),
+        "reasoning": (ACCEPTED, 'only `effort: "none"`'),
+        "safety_identifier": (KEPT, "with the response"),
+        "service_tier": (HONOURED, "`auto`, `default`; `flex` waits behind interactive jobs"),
+        "store": (HONOURED, ""),
+        "stream": (HONOURED, ""),
+        "stream_options": (ACCEPTED, "`include_obfuscation` only as false"),
+        "temperature": (HONOURED, "0 to 2"),
+        "text": (HONOURED, '`format`: `text`, `json_object`, `json_schema`; `verbosity` only `"medium"`'),
+        "tool_choice": (HONOURED, "`none`, `auto`, `required`, a function, or `allowed_tools` of functions"),
+        "tools": (HONOURED, "functions; others are refused"),
+        "top_logprobs": (HONOURED, "0 to 20"),
+        "top_p": (HONOURED, ""),
+        "truncation": (ACCEPTED, 'only `"disabled"`'),
+        "user": (KEPT, "with the response"),
+    },
+    (
+        FunctionTool,
+        ResponseFormatText,
+        ResponseFormatTextJSONSchemaConfig,
+        ResponseFunctionToolCall,
+        ResponseOutputMessage,
+        ResponseOutputText,
+        ToolChoiceFunction,
+    ),
+)  # fmt: skip
 MODELS = Family("models", (), (Model,))
-FAMILIES = (CHAT, COMPLETIONS, MODELS)
+FAMILIES = (CHAT, COMPLETIONS, RESPONSES, MODELS)
 
 
-def paths(model: type[BaseModel], at: str = "") -> Iterator[str]:
+def paths(
+    model: type[BaseModel], at: str = "", spoken: tuple[type[BaseModel], ...] = ()
+) -> Iterator[str]:
     """Every field that the client can read of an answer, by its path; a model in itself is not followed twice."""
     for name, info in model.model_fields.items():
         path = f"{at}.{name}" if at else name
         yield path
-        for inner in _models(info.annotation):
+        found = list(_models(info.annotation))
+        for inner in [m for m in found if m in spoken] if spoken and len(found) > 1 else found:
             if path.count(".") < 6:
-                yield from paths(inner, path)
+                yield from paths(inner, path, spoken)
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -134,7 +203,7 @@ def produced(answer: Any, at: str = "") -> Iterator[str]:
 def fields_table() -> str:
     """The table of docs/openai-compatibility.md."""
     lines = []
-    for family in (CHAT, COMPLETIONS):
+    for family in (CHAT, COMPLETIONS, RESPONSES):
         lines += [f"**{family.name}**", "", "| field | | |", "|---|---|---|"]
         lines += [
             f"| `{name}` | {fate} | {note} |"

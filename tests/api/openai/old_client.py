@@ -32,6 +32,14 @@ def ask(ai: OpenAI) -> dict[str, Any]:
         ai.models.retrieve("gone")
     except openai.NotFoundError as error:
         missing = error.code
+    numbers, response = [], None
+    for event in ai.responses.create(
+        model="rill", input="Tell me.", max_output_tokens=6, stream=True, background=True
+    ):
+        numbers.append(event.sequence_number)
+        response = getattr(event, "response", None) or response
+    assert response is not None
+    again = ai.responses.retrieve(response.id, stream=True, starting_after=4)
     told = whole.choices[0].logprobs
     return {
         "version": openai.__version__,
@@ -42,6 +50,7 @@ def ask(ai: OpenAI) -> dict[str, Any]:
         "completions": [choice.text for choice in completion.choices],
         "models": [model.id for model in ai.models.list()],
         "refused": refused,
+        "response": [numbers, [event.sequence_number for event in again], response.status],
         "missing": missing,
     }
 

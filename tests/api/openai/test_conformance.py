@@ -12,7 +12,14 @@ import pytest
 
 from tests import asking
 from tests.api.openai import conformance
-from tests.api.openai.conformance import CHAT, COMPLETIONS, FAMILIES, REFUSED, Family
+from tests.api.openai.conformance import (
+    CHAT,
+    COMPLETIONS,
+    FAMILIES,
+    REFUSED,
+    RESPONSES,
+    Family,
+)
 from tests.rig import ROOT
 
 PAGE = ROOT / "docs" / "openai-compatibility.md"
@@ -21,8 +28,13 @@ TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "ob
 BASE: dict[str, dict[str, Any]] = {
     "chat": {"model": "rill", "messages": SAID, "max_tokens": 2},
     "completions": {"model": "rill", "prompt": "x", "max_tokens": 2},
+    "responses": {"model": "rill", "input": "x", "max_output_tokens": 2},
 }
-PATH = {"chat": "/v1/chat/completions", "completions": "/v1/completions"}
+PATH = {
+    "chat": "/v1/chat/completions",
+    "completions": "/v1/completions",
+    "responses": "/v1/responses",
+}
 # For each accepted field something that is not its default, and what it cannot be sent without.
 SAMPLES: dict[str, dict[str, Any]] = {
     "frequency_penalty": {"frequency_penalty": 0.5}, "logit_bias": {"logit_bias": {"400": 1.5}},
@@ -40,19 +52,38 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "tools": {"tools": [TOOL], "tool_choice": "none"}, "top_logprobs": {"logprobs": True, "top_logprobs": 1},
 }  # fmt: skip
 
+FLAT = {"type": "function", "name": "f", "parameters": {"type": "object"}}
+OF_RESPONSES: dict[str, dict[str, Any]] = {
+    "background": {"background": True}, "include": {"include": ["message.output_text.logprobs"]},
+    "background_options": {"background": True, "background_options": {"completion_window": "2h"}},
+    "input": {"input": [{"role": "user", "content": [{"type": "input_text", "text": "x"}]}]},
+    "instructions": {"instructions": "i"}, "max_output_tokens": {}, "max_tool_calls": {"max_tool_calls": 1},
+    "prompt_cache_retention": {"prompt_cache_retention": "in_memory"}, "truncation": {"truncation": "disabled"},
+    "reasoning": {"reasoning": {"effort": "none"}}, "text": {"text": {"format": {"type": "json_object"}}},
+    "stream_options": {"stream": True, "stream_options": {"include_obfuscation": False}},
+    "tool_choice": {"tools": [FLAT], "tool_choice": "required"}, "top_logprobs": {"top_logprobs": 1},
+    "tools": {"tools": [FLAT], "tool_choice": "none"}, "image": {"image": {"context_compression": "auto"}},
+    "prompt_cache_options": {"prompt_cache_options": {"mode": "implicit"}},
+}  # fmt: skip
+
 
 def sample(family: Family, name: str) -> dict[str, Any]:
+    if family is RESPONSES and name in OF_RESPONSES:
+        return OF_RESPONSES[name]
     if name == "logprobs":
         return {"logprobs": True if family is CHAT else 1}
     return SAMPLES[name]
 
 
-@pytest.mark.parametrize("family", [CHAT, COMPLETIONS], ids=lambda f: f.name)
+@pytest.mark.parametrize("family", [CHAT, COMPLETIONS, RESPONSES], ids=lambda f: f.name)
 async def test_the_table_lists_the_packages_fields_and_says_what_happens(
     client: httpx.AsyncClient, family: Family
 ) -> None:
     assert family.fields.keys() == family.known, "a version of openai brought or dropped a field"
     for name, (fate, _) in family.fields.items():
+        if name == "previous_response_id":
+            first = (await client.post(PATH[family.name], json=BASE[family.name])).json()
+            OF_RESPONSES[name] = {name: first["id"]}
         extra = {name: "something"} if fate == REFUSED else sample(family, name)
         body = {k: v for k, v in (BASE[family.name] | extra).items() if v is not None}
         answer = await client.post(PATH[family.name], json=body)
@@ -66,6 +97,8 @@ async def shown(client: httpx.AsyncClient, family: Family) -> set[str]:
     """Every field that our answers have, whole and streamed."""
     if family.name == "models":
         return set(conformance.produced((await client.get("/v1/models/rill")).json()))
+    if family is RESPONSES:
+        return await shown_of_responses(client)
     found: set[str] = set()
     wishes: list[dict[str, Any]] = [{"logprobs": True, "top_logprobs": 1}] if family is CHAT else [
         {"logprobs": 1}
@@ -85,13 +118,26 @@ async def shown(client: httpx.AsyncClient, family: Family) -> set[str]:
     return found
 
 
+async def shown_of_responses(client: httpx.AsyncClient) -> set[str]:
+    found: set[str] = set()
+    for wish in ({"top_logprobs": 1}, {"tools": [FLAT], "tool_choice": "required"}):
+        body = BASE["responses"] | {"max_output_tokens": 60} | wish
+        answer = await client.post(PATH["responses"], json=body)
+        found |= {f"Response.{path}" for path in conformance.produced(answer.json())}
+    return found
+
+
 async def test_the_figures_on_the_page_are_what_comes_out(client: httpx.AsyncClient) -> None:
     lines = ["| family | request fields accepted | response fields produced |", "|---|---|---|"]
     for family in FAMILIES:
         if family.name == "models":
             known = set(conformance.paths(family.answers[0]))
         else:
-            known = {f"{a.__name__}.{p}" for a in family.answers for p in conformance.paths(a)}
+            known = {
+                f"{a.__name__}.{p}"
+                for a in family.answers
+                for p in conformance.paths(a, "", family.spoken)
+            }
         asked = conformance.share(family.accepted, family.known) if family.known else "no body"
         made = conformance.share(await shown(client, family), known)
         lines.append(f"| {family.name} | {asked} | {made} |")

@@ -46,5 +46,8 @@ async def test_the_old_client_gets_the_same(rig: Rig, key: str, old_client: Path
     assert got["usage"] == [True, True]
     assert "".join(got["logprobs"]) == got["whole"][0]
     assert len(got["completions"]) == 2
+    numbers, again, status = got["response"]
+    assert numbers == list(range(len(numbers)))
+    assert (again, status) == (numbers[5:], "incomplete")
     assert "rill" in got["models"]
     assert (got["refused"], got["missing"]) == ("temperature", "model_not_found")
