@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from api.deps import Parts
-from api.routes.openai import answers, response_output
+from api.routes.openai import response_output
 from api.routes.openai.answers import ALIVE
 from api.routes.openai.response_script import Event as Numbered
 from api.routes.openai.response_script import Script
@@ -14,6 +14,7 @@ from core.events import types
 from core.events.types import Event
 from core.jobs.job import TERMINAL, Job, State
 from core.jobs.responses import response_id
+from core.openai import answers
 
 _STATUS = {
     State.QUEUED: "queued",

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from api.routes.openai import answers, likely
 from core.jobs import tools
 from core.jobs.inference import choices
 from core.jobs.job import TERMINAL, Job, State
 from core.jobs.tools import Choice
+from core.openai import answers, likely
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from api.routes.openai import response_items, shapes
-from api.routes.openai.shapes import Refused
+from api.routes.openai import response_items
 from core.errors import InvalidInput
 from core.jobs.kinds import InferenceJob, MetadataKey, MetadataValue
 from core.jobs.messages import Name
 from core.jobs.responses import Asking
 from core.jobs.structured import sound_schema
+from core.openai import shapes
+from core.openai.shapes import Refused
 
 LOGPROBS = "message.output_text.logprobs"
 # What the spec calls otherwise than this request.

@@ -15,13 +15,14 @@ from api.routes.openai import answers, response_answers, response_items, respons
 from api.routes.openai.models import served
 from api.routes.openai.response_answers import Telling
 from api.routes.openai.response_shapes import LOGPROBS, NAMES, Ask, Prompted
-from api.routes.openai.shapes import OPENAI, Refused, renamed
+from api.routes.openai.shapes import OPENAI
 from core.catalog.models import Served
 from core.errors import Conflict, InvalidInput, NotFound
 from core.jobs import responses, service
 from core.jobs.job import TERMINAL, Job, State
 from core.jobs.kinds import InferenceJob
 from core.jobs.responses import Response as Record
+from core.openai.shapes import Refused, renamed
 from core.security.keys import Caller
 
 ANSWERS: dict[int | str, dict[str, Any]] = {
