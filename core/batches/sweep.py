@@ -41,7 +41,7 @@ async def carry_on(session: AsyncSession) -> list[str]:
     open_ = list(
         await session.scalars(
             select(Batch.id)
-            .where(Batch.status.not_in(tables.ENDED))
+            .where(Batch.status.in_(tables.OPEN))
             .where(Batch.created_at < func.now() - text("interval '2 s'"))
         )
     )

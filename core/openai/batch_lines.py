@@ -36,17 +36,16 @@ class BadLine(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Line:
+    """`hash`: the same for the same request, whatever the order of its keys."""
+
     custom_id: str
     body: dict[str, Any]
+    hash: bytes
 
     @property
     def model(self) -> str:
         named = self.body.get("model")
         return named if isinstance(named, str) else ""
-
-    def hash(self) -> bytes:
-        """The same request, whatever the order of its keys."""
-        return hashlib.sha256(orjson.dumps(self.body, option=orjson.OPT_SORT_KEYS)).digest()
 
 
 def parsed(raw: bytes, endpoint: str) -> Line:
@@ -78,7 +77,14 @@ def parsed(raw: bytes, endpoint: str) -> Line:
     body = found.get("body")
     if not isinstance(body, dict):
         raise BadLine("invalid_body", "body must be a JSON object.", "body")
-    return Line(custom_id, body)
+    try:
+        canonical = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError as error:
+        # It reads deeper nesting than it writes.
+        raise BadLine(
+            "invalid_body", f"body cannot be kept: {error}; flatten it.", "body"
+        ) from error
+    return Line(custom_id, body, hashlib.sha256(canonical).digest())
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ class Part:
 
 @dataclass
 class Answering:
-    """`prepared` first, then `run`, as often as it is let into the engine."""
+    """`run` as often as it is let into the engine: it goes on where it was."""
 
     worker: Worker
     batch: Batch
@@ -55,7 +55,7 @@ class Answering:
     def id(self) -> str:
         return f"{self.batch.id.removeprefix('batch_')}_{self.row.line}"
 
-    async def prepared(self) -> Outcome | None:
+    async def _prepared(self) -> Outcome | None:
         """Read the body; an outcome at once when it asks for what the model cannot do."""
         worker = self.worker
         try:
@@ -63,6 +63,7 @@ class Answering:
             asked = batch_lines.asked(
                 self.batch.endpoint, body, worker.text, worker.settings.chat_max_tokens
             )
+            self.parts.clear()
             for spec in asked.specs:
                 batch_lines.sound(asked, spec, worker.text)
                 ids = await encoded(worker.text, spec)
@@ -76,6 +77,9 @@ class Answering:
     async def run(self) -> Outcome:
         """Generate what is still missing. A line the engine refuses fails alone; a dead engine is raised."""
         self.tries += 1
+        # Only now, with a seat: reading bodies and making tokens of them takes the loop from those who wait.
+        if self.asked is None and (refused := await self._prepared()) is not None:
+            return refused
         try:
             for number, part in enumerate(self.parts):
                 if part.done is None:

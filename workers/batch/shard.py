@@ -92,11 +92,7 @@ async def _line(
     if raw is None:
         record.add(gone(row))
         return
-    answering = Answering(worker, batch, row, raw)
-    outcome = await answering.prepared()
-    if outcome is None:
-        outcome = await worker.seats.run(answering.run)
-    record.add(outcome)
+    record.add(await worker.seats.run(Answering(worker, batch, row, raw).run))
 
 
 class Recorder:

@@ -12,7 +12,7 @@ from core.batches.lines import NewLine
 from core.batches.service import MAX_LINES
 from core.batches.tables import Batch
 from core.catalog import models
-from core.errors import InvalidInput, NotFound
+from core.errors import InvalidInput, NotFound, Refused
 from core.files.service import key_of
 from core.jobs.batch import BatchSpec
 from core.openai.batch_lines import BadLine, Line, parsed
@@ -130,7 +130,7 @@ def _look(worker: Worker, batch: Batch, found: Findings, start: int, raw: bytes 
     except BadLine as error:
         found.wrong(error.code, error.message, error.param, found.number)
         return
-    new = NewLine(found.number, line.custom_id, start, len(raw), line.hash())
+    new = NewLine(found.number, line.custom_id, start, len(raw), line.hash)
     found.page.append(new)
 
 
@@ -155,8 +155,7 @@ async def _put(worker: Worker, attempt: Attempt, batch_id: str, found: Findings)
         return
     async with worker.db.begin() as session:
         if not await moves.ours(session, attempt.claim.id, attempt.claim.attempt):
-            # The attempt is told to stop by its heartbeat; until then it changes nothing.
-            return
+            raise Refused("Another attempt has this step now.")
         twice = await lines.put(session, batch_id, found.page)
     found.page.clear()
     for one in twice:

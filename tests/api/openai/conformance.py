@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import NoneType, UnionType
 from typing import Any
 
-from openai.types import Completion, Model
+from openai.types import Batch, BatchCreateParams, Completion, Model
 from openai.types import completion_create_params as completion_params
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.chat import completion_create_params as chat_params
@@ -162,8 +162,20 @@ RESPONSES = Family(
         ToolChoiceFunction,
     ),
 )  # fmt: skip
+BATCHES = Family(
+    "batches",
+    (BatchCreateParams,),
+    (Batch,),
+    {
+        "completion_window": (HONOURED, "`24h`, or any number of `s`, `m`, `h`, `d` up to 30 days"),
+        "endpoint": (HONOURED, "`/v1/chat/completions` or `/v1/completions`"),
+        "input_file_id": (HONOURED, "a file of purpose `batch`"),
+        "metadata": (HONOURED, "up to 16 pairs"),
+        "output_expires_after": (HONOURED, "of the output and error file"),
+    },
+)
 MODELS = Family("models", (), (Model,))
-FAMILIES = (CHAT, COMPLETIONS, RESPONSES, MODELS)
+FAMILIES = (CHAT, COMPLETIONS, RESPONSES, BATCHES, MODELS)
 
 
 def paths(
@@ -203,7 +215,7 @@ def produced(answer: Any, at: str = "") -> Iterator[str]:
 def fields_table() -> str:
     """The table of docs/openai-compatibility.md."""
     lines = []
-    for family in (CHAT, COMPLETIONS, RESPONSES):
+    for family in (CHAT, COMPLETIONS, RESPONSES, BATCHES):
         lines += [f"**{family.name}**", "", "| field | | |", "|---|---|---|"]
         lines += [
             f"| `{name}` | {fate} | {note} |"

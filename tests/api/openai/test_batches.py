@@ -86,6 +86,10 @@ async def test_one_bad_row_fails_alone(ai: AsyncOpenAI) -> None:
     assert errors["long"]["code"] == "context_length_exceeded"
 
 
+def nested(depth: int) -> dict[str, Any]:
+    return {"a": nested(depth - 1)} if depth else {}
+
+
 WRONG: list[tuple[Any, str]] = [
     (b"{nope", "invalid_json_line"),
     (b"[1]", "invalid_json_line"),
@@ -95,6 +99,7 @@ WRONG: list[tuple[Any, str]] = [
     (line("d") | {"extra": 1}, "unknown_field"),
     (line("e") | {"custom_id": 7}, "invalid_custom_id"),
     (line("f") | {"body": "x"}, "invalid_body"),
+    (line("h") | {"body": nested(300)}, "invalid_body"),
     (line("g", model="other"), "mismatched_model"),
 ]
 
@@ -189,3 +194,22 @@ async def test_a_file_without_a_newline_at_its_end_and_with_blank_lines(ai: Asyn
     batch = await ai.batches.create(input_file_id=made.id, endpoint=CHAT, completion_window="24h")
     done = await ended(ai, batch.id)
     assert {one["custom_id"] for one in await content(ai, done.output_file_id)} == {"a", "b"}
+
+
+async def test_webhooks_tell_of_the_batch_and_not_of_its_steps(
+    ai: AsyncOpenAI, client: httpx.AsyncClient
+) -> None:
+    types = ["batch.completed", "batch.failed", "job.queued", "job.succeeded"]
+    wish = {"name": "b", "url": "http://127.0.0.1:9/", "event_types": types}
+    made = await client.post("/v1/webhook_endpoints", json=wish)
+    assert made.status_code in (200, 201), made.text
+    endpoint = f"/v1/webhook_endpoints/{made.json()['id']}"
+    good = await ended(ai, (await begin(ai, [line("a")])).id)
+    bad = await ended(ai, (await begin(ai, [b"{"])).id)
+    told = (await client.get(f"{endpoint}/deliveries")).json()["data"]
+    assert sorted((d["event_type"], d["event_id"]) for d in told) == [
+        ("batch.completed", f"evt_{good.id}_completed"),
+        ("batch.failed", f"evt_{bad.id}_failed"),
+    ]
+    tested = await client.post(f"{endpoint}/test", json={"event_type": "batch.expired"})
+    assert tested.status_code < 300, tested.text

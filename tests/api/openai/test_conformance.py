@@ -9,10 +9,14 @@ from typing import Any
 
 import httpx
 import pytest
+from openai import AsyncOpenAI
 
 from tests import asking
 from tests.api.openai import conformance
+from tests.api.openai.batching import CHAT as CHAT_PATH
+from tests.api.openai.batching import begin, ended, line
 from tests.api.openai.conformance import (
+    BATCHES,
     CHAT,
     COMPLETIONS,
     FAMILIES,
@@ -93,6 +97,26 @@ async def test_the_table_lists_the_packages_fields_and_says_what_happens(
             assert answer.status_code == 200, f"{name}: {answer.text}"
 
 
+async def test_every_field_of_a_batch_is_taken(client: httpx.AsyncClient) -> None:
+    assert BATCHES.fields.keys() == BATCHES.known, "a version of openai brought or dropped a field"
+    file = await client.post("/v1/files", files={"file": ("f", b"{}")}, data={"purpose": "batch"})
+    body = {
+        "input_file_id": file.json()["id"], "endpoint": CHAT_PATH, "completion_window": "2h",
+        "metadata": {"a": "b"}, "output_expires_after": {"anchor": "created_at", "seconds": 3600},
+    }  # fmt: skip
+    assert body.keys() == BATCHES.known
+    answer = await client.post("/v1/batches", json=body)
+    assert answer.status_code == 200, answer.text
+
+
+async def shown_of_batches(ai: AsyncOpenAI) -> set[str]:
+    """Every field of a batch that ran, and of one that could not."""
+    good = await ended(ai, (await begin(ai, [line("a")], metadata={"a": "b"})).id)
+    bad = await ended(ai, (await begin(ai, [b"{"])).id)
+    raw = [json.loads(one.model_dump_json(exclude_unset=True)) for one in (good, bad)]
+    return {f"Batch.{path}" for one in raw for path in conformance.produced(one)}
+
+
 async def shown(client: httpx.AsyncClient, family: Family) -> set[str]:
     """Every field that our answers have, whole and streamed."""
     if family.name == "models":
@@ -127,7 +151,9 @@ async def shown_of_responses(client: httpx.AsyncClient) -> set[str]:
     return found
 
 
-async def test_the_figures_on_the_page_are_what_comes_out(client: httpx.AsyncClient) -> None:
+async def test_the_figures_on_the_page_are_what_comes_out(
+    client: httpx.AsyncClient, ai: AsyncOpenAI
+) -> None:
     lines = ["| family | request fields accepted | response fields produced |", "|---|---|---|"]
     for family in FAMILIES:
         if family.name == "models":
@@ -139,7 +165,8 @@ async def test_the_figures_on_the_page_are_what_comes_out(client: httpx.AsyncCli
                 for p in conformance.paths(a, "", family.spoken)
             }
         asked = conformance.share(family.accepted, family.known) if family.known else "no body"
-        made = conformance.share(await shown(client, family), known)
+        found = await (shown_of_batches(ai) if family is BATCHES else shown(client, family))
+        made = conformance.share(found, known)
         lines.append(f"| {family.name} | {asked} | {made} |")
     page = PAGE.read_text()
     if os.environ.get("PENSTOCK_WRITE_CONFORMANCE"):
