@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from bench import accepted, engine, noops, streams
+from bench import accepted, batches, engine, interactive, noops, streams
 from bench.figure import Figure
 from tests.rig import ROOT, Rig
 
@@ -22,6 +22,8 @@ FIGURES: dict[str, Callable[[Rig], Figure]] = {
     "first_token": engine.first_token,
     "throughput": engine.throughput,
     "streams": streams.measure,
+    "batches": batches.measure,
+    "interactive": interactive.measure,
 }
 PAGE = ROOT / "docs" / "performance.md"
 
