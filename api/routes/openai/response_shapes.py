@@ -9,6 +9,7 @@ from core.errors import InvalidInput
 from core.jobs.kinds import InferenceJob, MetadataKey, MetadataValue
 from core.jobs.messages import Name
 from core.jobs.responses import Asking
+from core.jobs.sampling import storable
 from core.jobs.structured import sound_schema
 from core.openai import shapes
 from core.openai.shapes import Refused
@@ -237,7 +238,12 @@ class Ask(Prompted):
         )
 
     def asking(self, input_items: list[response_items.Item]) -> Asking:
-        """What is kept beside the job."""
+        """What is kept beside the job. Raises InvalidInput for what Postgres cannot keep."""
         skip = {"input", "metadata", "idempotency_key", "stream", "stream_options"}
         asked = self.model_dump(exclude=skip, exclude_none=True, by_alias=True)
+        for name, value in (asked | {"input": input_items}).items():
+            try:
+                storable(value)
+            except ValueError as error:
+                raise InvalidInput(f"{name}: {error}", param=name) from error
         return Asking(asked | {"input": input_items}, bool(self.background), self.stored)

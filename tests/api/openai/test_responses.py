@@ -240,6 +240,8 @@ async def test_log_probabilities_and_counts(ai: AsyncOpenAI) -> None:
         ({"stream_options": {"include_obfuscation": False}}, "stream_options"),
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"tool_choice": {"type": "file_search"}}, "tool_choice"),
+        ({"user": "a\0b"}, "user"),
+        ({"input": [{"role": "user", "content": "x", "id": "\0"}]}, "input"),
         ({"whatever": 1}, "whatever"),
     ],
 )
