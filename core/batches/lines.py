@@ -27,12 +27,14 @@ class NewLine:
     start: int
     size: int
     hash: bytes
+    tokens: int
 
 
 _PUT = text(
-    """INSERT INTO batch_lines (batch_id, line, custom_id, start, size, hash)
-       SELECT :batch, v.line, v.custom_id, v.start, v.size, v.hash
-       FROM unnest(:lines, :custom_ids, :starts, :sizes, :hashes) AS v(line, custom_id, start, size, hash)
+    """INSERT INTO batch_lines (batch_id, line, custom_id, start, size, hash, tokens)
+       SELECT :batch, v.line, v.custom_id, v.start, v.size, v.hash, v.tokens
+       FROM unnest(:lines, :custom_ids, :starts, :sizes, :hashes, :tokens)
+            AS v(line, custom_id, start, size, hash, tokens)
        ON CONFLICT DO NOTHING RETURNING line"""
 ).bindparams(
     bindparam("lines", type_=ARRAY(Integer)),
@@ -40,6 +42,7 @@ _PUT = text(
     bindparam("starts", type_=ARRAY(BigInteger)),
     bindparam("sizes", type_=ARRAY(Integer)),
     bindparam("hashes", type_=ARRAY(LargeBinary)),
+    bindparam("tokens", type_=ARRAY(Integer)),
 )
 
 
@@ -54,6 +57,7 @@ async def put(session: AsyncSession, batch_id: str, new: Sequence[NewLine]) -> l
             "starts": [n.start for n in new],
             "sizes": [n.size for n in new],
             "hashes": [n.hash for n in new],
+            "tokens": [n.tokens for n in new],
         },
     )
     there = set(rows)

@@ -40,27 +40,29 @@ async def ours(session: AsyncSession, job_id: str, attempt: int) -> bool:
     return row.one_or_none() is not None
 
 
-async def step(session: AsyncSession, batch: Batch, what: Step, *ranges: tuple[int, int]) -> None:
-    """Make the job, or one a range of lines, that carries the batch on."""
-    caller = Caller(batch.tenant_id, "batch")
+async def step(
+    session: AsyncSession, batch: Batch, what: Step, *ranges: tuple[int, int, int]
+) -> None:
+    """Make the job, or one a range (first line, last line, tokens), that carries the batch on."""
+    caller = Caller(batch.tenant_id, batch.key_id or "")
     served = Served(batch.model, "", 0)
     wishes = [
         Wish(
             caller,
             BatchStep(
                 model=batch.model, step=what, batch_id=batch.id, first=first, last=last,
-                metadata={"batch_id": batch.id},
+                tokens=tokens, metadata={"batch_id": batch.id},
             ),
             served,
         )
-        for first, last in ranges or ((0, 0),)
+        for first, last, tokens in ranges or ((0, 0, 0),)
     ]  # fmt: skip
     await submit_all(session, wishes)
 
 
 _BOUNDS = text(
-    """SELECT min(line) AS first, max(line) AS last FROM (
-           SELECT line, (row_number() OVER (ORDER BY line) - 1) / :size AS shard
+    """SELECT min(line) AS first, max(line) AS last, sum(tokens) AS tokens FROM (
+           SELECT line, tokens, (row_number() OVER (ORDER BY line) - 1) / :size AS shard
            FROM batch_lines WHERE batch_id = :batch AND state = 'pending') l
        GROUP BY shard ORDER BY first"""
 )
@@ -73,7 +75,7 @@ async def begin(session: AsyncSession, batch: Batch) -> None:
     pending = batch.total - batch.completed - batch.failed
     size = max(MIN_SHARD, min(MAX_SHARD, pending // SHARES))
     rows = await session.execute(_BOUNDS, {"batch": batch.id, "size": size})
-    ranges = [(row.first, row.last) for row in rows]
+    ranges = [(row.first, row.last, int(row.tokens)) for row in rows]
     if ranges:
         await session.flush()
         await step(session, batch, "shard", *ranges)

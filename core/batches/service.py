@@ -85,7 +85,8 @@ async def create(
     if new.resume_from is not None:
         await get(session, caller, new.resume_from, param="resume_from")
     values = {
-        "id": new_id("batch"), "tenant_id": caller.tenant_id, "endpoint": new.endpoint,
+        "id": new_id("batch"), "tenant_id": caller.tenant_id, "key_id": caller.key_id,
+        "endpoint": new.endpoint,
         "model": model.name, "mark": mark_of(model), "input_file_id": new.input_file_id,
         "completion_window": new.completion_window, "status": tables.VALIDATING,
         "labels": new.metadata, "keep_s": new.keep_s, "resume_from": new.resume_from,
@@ -154,8 +155,8 @@ async def cancel(session: AsyncSession, caller: Caller, batch_id: str) -> Batch:
 
 
 _AGAIN = text(
-    """INSERT INTO batch_lines (batch_id, line, custom_id, start, size, hash)
-       SELECT :new, line, custom_id, start, size, hash FROM batch_lines
+    """INSERT INTO batch_lines (batch_id, line, custom_id, start, size, hash, tokens)
+       SELECT :new, line, custom_id, start, size, hash, tokens FROM batch_lines
        WHERE batch_id = :old AND state <> 'done' RETURNING line"""
 )
 
@@ -171,7 +172,8 @@ async def retry(session: AsyncSession, caller: Caller, batch_id: str) -> Batch:
             f"The batch is {old.status}; retry it once it has ended", code="batch_not_ended"
         )
     new = Batch(
-        id=new_id("batch"), tenant_id=old.tenant_id, endpoint=old.endpoint, model=old.model,
+        id=new_id("batch"), tenant_id=old.tenant_id, key_id=caller.key_id,
+        endpoint=old.endpoint, model=old.model,
         mark=old.mark, input_file_id=old.input_file_id, status=tables.VALIDATING,
         completion_window=old.completion_window, labels=old.labels, keep_s=old.keep_s,
         retry_of=old.id, completed=0, failed=0, reused=0, tip=0, speed=0.0,

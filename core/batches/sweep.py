@@ -17,7 +17,7 @@ _ALONE = text(
        WHERE batch_id = :batch AND line IN (
            SELECT line FROM batch_lines WHERE batch_id = :batch AND state = 'pending' AND NOT alone
            ORDER BY line LIMIT :limit)
-       RETURNING line"""
+       RETURNING line, tokens"""
 )
 
 
@@ -71,9 +71,9 @@ async def _next(session: AsyncSession, batch: Batch) -> None:
 async def _alone(session: AsyncSession, batch: Batch) -> None:
     """A line that kills its workers fails alone: each that is left gets a shard of its own, once."""
     found = {"batch": batch.id, "limit": ALONE}
-    fresh = sorted((await session.scalars(_ALONE, found)).all())
+    fresh = sorted((r.line, r.line, r.tokens) for r in await session.execute(_ALONE, found))
     if fresh:
-        await moves.step(session, batch, "shard", *((line, line) for line in fresh))
+        await moves.step(session, batch, "shard", *fresh)
         return
     rows = await lines.pending(session, batch.id, 0, 2**31 - 1, ALONE)
     error = orjson.dumps(

@@ -46,6 +46,7 @@ class Batch(Base):
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     endpoint: Mapped[str] = mapped_column(String(64))
     model: Mapped[str]
+    key_id: Mapped[str | None] = mapped_column(String(40), comment="the key it came with")
     mark: Mapped[str] = mapped_column(String(64), comment="of the model's weights")
     input_file_id: Mapped[str] = mapped_column(String(40))
     completion_window: Mapped[str] = mapped_column(String(16))
@@ -117,6 +118,7 @@ class BatchLine(Base):
     custom_id: Mapped[str] = mapped_column(Text)
     start: Mapped[int] = mapped_column(BigInteger, comment="its first byte in the file")
     size: Mapped[int]
+    tokens: Mapped[int] = mapped_column(server_default="0", comment="what it may take")
     hash: Mapped[bytes] = mapped_column(comment="of the canonical body")
     state: Mapped[str] = mapped_column(String(8), server_default="pending")
     alone: Mapped[bool] = mapped_column(

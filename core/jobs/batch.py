@@ -9,7 +9,7 @@ Step = Literal["validate", "shard", "finish"]
 
 
 class BatchSpec(BaseModel):
-    """`first`, `last`: the line numbers that a shard answers, both included."""
+    """`first`, `last`: the line numbers that a shard answers, both included; `tokens`: what they may take."""
 
     model_config = ConfigDict(extra="forbid")
     kind: Literal["batch"] = "batch"
@@ -18,6 +18,7 @@ class BatchSpec(BaseModel):
     batch_id: str
     first: int = Field(0, ge=0)
     last: int = Field(0, ge=0)
+    tokens: int = Field(0, ge=0)
 
 
 def join(progress: dict[str, Any] | None, _: list[dict[str, Any]]) -> dict[str, Any]:

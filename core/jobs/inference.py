@@ -95,6 +95,17 @@ class InferenceSpec(FullSampling):
         # Checked at admission; checking it again would only cost.
         return self.structured if schema is None else Structured.model_construct(json_schema=schema)
 
+    def reservation(self, context: int) -> int:
+        """Tokens that answering may take of a model with this `context`, told before anything is counted: four
+        bytes a token, and every answer as long as it may get."""
+        if self.prompt is None:
+            asked = sum(message.size for message in self.messages or ()) // 4
+        else:
+            asked = (
+                len(self.prompt.encode()) // 4 if isinstance(self.prompt, str) else len(self.prompt)
+            )
+        return min(asked + self.max_tokens * self.n, context * self.n)
+
     @property
     def detailed(self) -> bool:
         """The result lists its choices."""

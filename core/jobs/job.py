@@ -13,7 +13,16 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger, String, func, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    SmallInteger,
+    String,
+    func,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.db.base import Base
@@ -51,6 +60,12 @@ class Job(Base):
     rank: Mapped[int] = mapped_column(SmallInteger, comment="priority as a number, 0 first")
     queue: Mapped[str] = mapped_column(comment="the Celery queue: kind.class.model")
     state: Mapped[str] = mapped_column(String(16), server_default="queued")
+    key_id: Mapped[str | None] = mapped_column(
+        String(40), comment="the key it came with; null: the platform's own"
+    )
+    reserved_tokens: Mapped[int] = mapped_column(
+        BigInteger, server_default="0", comment="what it may take, told when it was accepted"
+    )
     spec: Mapped[dict[str, Any]]
     labels: Mapped[dict[str, Any]] = mapped_column("metadata", comment="the client's own pairs")
 

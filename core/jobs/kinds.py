@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
+from core.catalog.models import Served
 from core.config import Settings
 from core.jobs import batch, inference
 from core.jobs.batch import BatchSpec
@@ -79,6 +80,15 @@ def limits(kind: str, settings: Settings) -> Limits:
         case inference.KIND | batch.KIND:
             return Limits(settings.inference_lease_s, settings.inference_heartbeat_s)
     raise ValueError(f"unknown kind {kind!r}")
+
+
+def reservation(spec: AnySpec, model: Served) -> int:
+    """Tokens that a job may take: what is set aside for it until it is known what it took."""
+    match spec:
+        case InferenceJob():
+            return spec.reservation(model.context)
+        case BatchStep():
+            return spec.tokens
 
 
 def partial(kind: str, progress: dict[str, Any] | None) -> dict[str, Any] | None:

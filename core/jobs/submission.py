@@ -12,14 +12,14 @@ import orjson
 from sqlalchemy import bindparam, select, text, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.types import Float, Integer, LargeBinary, Text
+from sqlalchemy.types import BigInteger, Float, Integer, LargeBinary, Text
 
 from core.catalog.models import Served
 from core.errors import Conflict, InvalidInput
 from core.events import outbox
 from core.ids import new_id
 from core.jobs.job import IdempotencyKey, Job
-from core.jobs.kinds import RANKS, AnySpec, queue_name, window_s
+from core.jobs.kinds import RANKS, AnySpec, queue_name, reservation, window_s
 from core.jobs.responses import Asking, keep
 from core.security.keys import Caller
 
@@ -101,20 +101,32 @@ def _replay(wish: Wish, first: tuple[bytes, Job]) -> Submitted | Conflict:
 
 
 _INSERT = outbox.recorded(
-    f"""INSERT INTO jobs (id, tenant_id, kind, model, priority, rank, queue, spec, metadata, deadline)
-        SELECT v.id, v.tenant, v.kind, v.model, v.priority, v.rank, v.queue, v.spec, v.labels,
+    f"""INSERT INTO jobs (id, tenant_id, kind, model, priority, rank, queue, key_id,
+                          reserved_tokens, spec, metadata, deadline)
+        SELECT v.id, v.tenant, v.kind, v.model, v.priority, v.rank, v.queue, v.key, v.tokens, v.spec, v.labels,
                now() + make_interval(secs => v.win)
-        FROM unnest(:ids, :tenants, :kinds, :models, :priorities, :ranks, :queues,
+        FROM unnest(:ids, :tenants, :kinds, :models, :priorities, :ranks, :queues, :keys, :tokens,
                     cast(:specs AS jsonb[]), cast(:labels AS jsonb[]), :windows)
-             AS v(id, tenant, kind, model, priority, rank, queue, spec, labels, win)
+             AS v(id, tenant, kind, model, priority, rank, queue, key, tokens, spec, labels, win)
         RETURNING {outbox.FACT}, created_at, available_at, deadline, 'job.queued' AS fact_type,
                   jsonb_build_object('queue', queue) AS fact_data"""  # noqa: S608 - only constants are formatted in
 ).bindparams(
     *(
         bindparam(name, type_=ARRAY(Text))
-        for name in ("ids", "tenants", "kinds", "models", "priorities", "queues", "specs", "labels")
+        for name in (
+            "ids",
+            "tenants",
+            "kinds",
+            "models",
+            "priorities",
+            "queues",
+            "keys",
+            "specs",
+            "labels",
+        )
     ),
     bindparam("ranks", type_=ARRAY(Integer)),
+    bindparam("tokens", type_=ARRAY(BigInteger)),
     bindparam("windows", type_=ARRAY(Float)),
 )
 
@@ -133,6 +145,8 @@ async def _insert(session: AsyncSession, new: Sequence[tuple[Wish, str]]) -> dic
             "priorities": [j.priority for j in jobs.values()],
             "ranks": [j.rank for j in jobs.values()],
             "queues": [j.queue for j in jobs.values()],
+            "keys": [j.key_id for j in jobs.values()],
+            "tokens": [j.reserved_tokens for j in jobs.values()],
             "specs": [orjson.dumps(j.spec).decode() for j in jobs.values()],
             "labels": [orjson.dumps(j.labels).decode() for j in jobs.values()],
             "windows": [
@@ -159,6 +173,8 @@ def _job(wish: Wish, job_id: str) -> Job:
         rank=RANKS[spec.priority],
         queue=queue_name(spec.kind, spec.priority, wish.model.name),
         state="queued",
+        key_id=wish.caller.key_id or None,
+        reserved_tokens=reservation(spec, wish.model),
         spec=spec.model_dump(exclude=_ENVELOPE),
         labels=spec.metadata,
         attempt=0,

@@ -14,6 +14,7 @@ from core.catalog.tokenizer import Text
 from core.errors import InvalidInput
 from core.jobs.inference import check, check_length
 from core.jobs.kinds import InferenceJob
+from core.jobs.sampling import MAX_CHOICES
 from core.openai import answers, chat_answers, completion_answers
 from core.openai.chat_shapes import Chat
 from core.openai.completion_answers import Echo
@@ -36,11 +37,20 @@ class BadLine(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """`hash`: the same for the same request, whatever the order of its keys."""
+    """`hash`: the same for the same request, whatever the order of its keys; `size`: of its body in bytes."""
 
     custom_id: str
     body: dict[str, Any]
     hash: bytes
+    size: int
+
+    def tokens(self, model: Served) -> int:
+        """What it may take, as InferenceSpec.reservation: a first guess, made before its body is checked."""
+        limits = (self.body.get(n) for n in ("max_completion_tokens", "max_tokens"))
+        limit = next((n for n in limits if type(n) is int and n >= 0), 0)
+        several = self.body.get("n")
+        count = several if type(several) is int and several > 0 else 1
+        return min(self.size // 4 + limit * count, model.context * min(count, MAX_CHOICES))
 
     @property
     def model(self) -> str:
@@ -84,7 +94,7 @@ def parsed(raw: bytes, endpoint: str) -> Line:
         raise BadLine(
             "invalid_body", f"body cannot be kept: {error}; flatten it.", "body"
         ) from error
-    return Line(custom_id, body, hashlib.sha256(canonical).digest())
+    return Line(custom_id, body, hashlib.sha256(canonical).digest(), len(canonical))
 
 
 @dataclass(frozen=True, slots=True)

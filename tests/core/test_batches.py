@@ -39,7 +39,7 @@ async def begun(database: Database, caller: Caller, count: int, window: str = "2
         batch = await moves.locked(session, made.id)
         assert batch is not None
         new = [
-            NewLine(n, f"r{n}", n * 10, 9, hashlib.sha256(b"%d" % n).digest())
+            NewLine(n, f"r{n}", n * 10, 9, hashlib.sha256(b"%d" % n).digest(), 12)
             for n in range(1, count + 1)
         ]
         assert await lines.put(session, batch.id, new) == []

@@ -130,7 +130,8 @@ def _look(worker: Worker, batch: Batch, found: Findings, start: int, raw: bytes 
     except BadLine as error:
         found.wrong(error.code, error.message, error.param, found.number)
         return
-    new = NewLine(found.number, line.custom_id, start, len(raw), line.hash)
+    tokens = line.tokens(worker.model)
+    new = NewLine(found.number, line.custom_id, start, len(raw), line.hash, tokens)
     found.page.append(new)
 
 
