@@ -21,7 +21,7 @@ from core.config import Settings, settings
 from core.db.session import Database
 from core.events.log import EventLog, connect
 from core.files.uploads import MAX_PART
-from core.forever import forever
+from core.forever import forever, stopped
 from core.storage.place import storage_of
 
 log = structlog.get_logger(__name__)
@@ -78,8 +78,6 @@ async def _lifespan(app: FastAPI, config: Settings) -> AsyncIterator[None]:
     loops = {"bells": hub.listen, "fetch": hub.fetch, "sweep": hub.sweep, "pokes": parts.poking}
     tasks = [asyncio.create_task(forever(name, loop)) for name, loop in loops.items()]
     yield
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await stopped(tasks)
     await redis.aclose()
     await database.close()

@@ -15,7 +15,7 @@ from core.db.session import Database
 from core.errors import Unavailable
 from core.events import bus
 from core.events.log import POKE_CHANNEL, ROOM, EventLog, connect
-from core.forever import forever
+from core.forever import forever, stopped
 from core.jobs.kinds import KINDS
 from core.storage.place import storage_of
 from workers import app, batches, dispatch, files, relay, rescue
@@ -72,9 +72,7 @@ async def _run(config: Settings) -> None:
     tasks = [asyncio.create_task(forever(name, loop), name=name) for name, loop in loops.items()]
     log.info("control is up", loops=list(loops))
     await stop.wait()
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await stopped(tasks)
     await asyncio.gather(producer.close(), announced.close(), facts.close())
     await redis.aclose()
     await database.close()

@@ -23,7 +23,7 @@ from core.config import Settings, settings
 from core.db.session import Database
 from core.errors import Refused
 from core.events.log import EventLog, connect
-from core.forever import forever
+from core.forever import forever, stopped
 from core.ids import new_id
 from core.jobs import batch as batch_kind
 from core.jobs import inference as inference_kind
@@ -186,9 +186,7 @@ async def _watch(worker: Worker) -> None:
 
 
 async def _leave(worker: Worker, presence: Presence) -> None:
-    for task in _tasks:
-        task.cancel()
-    await asyncio.gather(*_tasks, return_exceptions=True)
+    await stopped(_tasks)
     await presence.leave()
     await worker.engine.close()
     await worker.events.redis.aclose()

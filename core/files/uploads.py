@@ -128,7 +128,8 @@ async def planned(
     Raises Conflict as `opened` does, InvalidInput for parts that are not there, named twice, or do
     not add up to the size that was announced.
     """
-    upload = await get(session, caller, upload_id)
+    # Locked: one that completes between this and the look at its parts would leave none to be found.
+    upload = await get(session, caller, upload_id, lock=True)
     if upload.status == COMPLETED and upload.part_ids == list(part_ids):
         return upload
     upload = await opened(session, caller, upload_id)

@@ -254,7 +254,10 @@ async def test_two_api_processes_tell_one_story(
     async with asyncio.timeout(60):
         read = await asyncio.gather(*(wander(job_id, turn) for job_id in ids for turn in (0, 1)))
     for one, two in zip(read[::2], read[1::2], strict=True):
-        assert one.events == two.events
+        assert (one.text, one.cursor) == (two.text, two.cursor)
+        # One that came back between the end in Postgres and its echo in Redis was told the whole at once.
+        if not one.snapshots and not two.snapshots:
+            assert one.events == two.events
 
 
 # Slow ones, quiet ones, too many.

@@ -12,6 +12,7 @@ from core.batches.lines import Outcome
 from core.batches.tables import Batch
 from core.errors import NotFound, Unavailable
 from core.files.service import key_of
+from core.forever import stopped
 from core.jobs.batch import BatchSpec
 from workers.batch.line import Answering, gone
 from workers.context import Attempt
@@ -45,9 +46,7 @@ async def answer(worker: Worker, attempt: Attempt, spec: BatchSpec) -> None:
         record.close()
         await recording
     finally:
-        for task in (*running, recording):
-            task.cancel()
-        await asyncio.gather(*running, recording, return_exceptions=True)
+        await stopped({*running, recording})
 
 
 async def _some(

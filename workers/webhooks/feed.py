@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from core.db.session import Database
 from core.errors import Unavailable
 from core.events.bus import Subscription
+from core.forever import stopped
 from core.webhooks import tries
 from workers.webhooks import metrics
 
@@ -49,9 +50,7 @@ async def feed(
             _raise_if_ended(listening, upkeep)
             await _rest(bell, stop, BUSY_S if rang else SWEEP_S)
     finally:
-        listening.cancel()
-        upkeep.cancel()
-        await asyncio.gather(listening, upkeep, return_exceptions=True)
+        await stopped({listening, upkeep})
 
 
 async def once(db: Database, ring: Ring, *, per_endpoint: int) -> int:
