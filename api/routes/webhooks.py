@@ -9,13 +9,14 @@ from api import views
 from api.deps import CallerDep, Parts, PartsDep, SessionDep
 from api.routes import webhook_shapes as shapes
 from api.routes.jobs import ERRORS, answer
+from api.routes.openai.shapes import KNOWN
 from core.errors import Conflict
 from core.security.keys import Caller
 from core.webhooks import addresses, deliveries, endpoints
 from core.webhooks.addresses import Guard
 from core.webhooks.tables import DELIVERED, PENDING, WebhookDelivery
 
-router = APIRouter(prefix="/v1", tags=["webhooks"], responses=ERRORS)
+router = APIRouter(prefix="/v1", tags=["webhooks"], responses=ERRORS, dependencies=[KNOWN])
 
 EndpointId = Annotated[
     str, Path(pattern=r"^we_[0-9a-z]{26}$", examples=["we_01kaq0v9ej6xk0m3c8s5t1w2yz"])

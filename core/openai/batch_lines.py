@@ -1,7 +1,7 @@
 """A line of a batch: its form, the specs its body asks for, and the answer made of their results."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,15 +14,18 @@ from core.catalog.tokenizer import Text
 from core.errors import InvalidInput
 from core.jobs.inference import check, check_length
 from core.jobs.kinds import InferenceJob
-from core.openai import answers, chat_answers, completion_answers
+from core.openai import answers, chat_answers, completion_answers, response_lines
 from core.openai.chat_shapes import Chat
 from core.openai.completion_answers import Echo
 from core.openai.completion_shapes import NAMES, Completion
+from core.openai.line import Asked
+from core.openai.response_shapes import Ask
 from core.openai.shapes import renamed
 
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
-ENDPOINTS = (CHAT, COMPLETIONS)
+RESPONSES = "/v1/responses"
+ENDPOINTS = (CHAT, COMPLETIONS, RESPONSES)
 MAX_CUSTOM_ID = 512
 
 
@@ -87,21 +90,6 @@ def parsed(raw: bytes, endpoint: str) -> Line:
     return Line(custom_id, body, hashlib.sha256(canonical).digest())
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a body asks for: specs to answer, and how their results become one answer.
-
-    `unlimited`: the request names no limit of tokens, so the context is one.
-    """
-
-    specs: list[InferenceJob]
-    names: dict[str, str]
-    unlimited: bool
-    answer: Callable[[dict[str, Any], Sequence[dict[str, Any]], Sequence[dict[str, Any]]], Any]
-    prefix: str
-    kind: str
-
-
 def asked(endpoint: str, body: dict[str, Any], text: Text, chat_max_tokens: int) -> Asked:
     """Through the shapes of the routes themselves. Raises InvalidInput naming the field at fault."""
     if body.get("stream"):
@@ -109,6 +97,8 @@ def asked(endpoint: str, body: dict[str, Any], text: Text, chat_max_tokens: int)
     try:
         if endpoint == CHAT:
             return _chat(Chat.model_validate(body), chat_max_tokens)
+        if endpoint == RESPONSES:
+            return response_lines.asked(Ask.model_validate(body), chat_max_tokens)
         return _completion(Completion.model_validate(body), text)
     except ValidationError as error:
         first = error.errors()[0]
@@ -125,10 +115,12 @@ def _chat(shape: Chat, chat_max_tokens: int) -> Asked:
         limit = chat_max_tokens or None
     spec = shape.job(1 if limit is None else limit)
 
+    told = shape.told("default")
+
     def answer(
         head: dict[str, Any], results: Sequence[dict[str, Any]], usages: Sequence[dict[str, Any]]
     ) -> Any:
-        return chat_answers.whole(head, results[0], usages[0], "default")
+        return chat_answers.whole(head, results[0], usages[0], told)
 
     return Asked([spec], shape.names, limit is None, answer, "chatcmpl", "chat.completion")
 

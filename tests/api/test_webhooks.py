@@ -371,6 +371,7 @@ async def test_dead_deliveries_are_listed_and_replayed(client: Client, database:
         ("GET", "", {"limit": "0"}, None),
         ("GET", "", {"limit": "101"}, None),
         ("GET", "", {"after": "%00"}, None),
+        ("GET", "", {"before": "we_x"}, None),
         ("GET", "/{id}/deliveries", {"state": "alive"}, None),
         ("GET", "/{id}/deliveries", {"after": "wd_"}, None),
         ("GET", "/{id}/deliveries/x", {}, None),

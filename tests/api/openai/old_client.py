@@ -41,6 +41,9 @@ def ask(ai: OpenAI) -> dict[str, Any]:
     assert response is not None
     again = ai.responses.retrieve(response.id, stream=True, starting_after=4)
     told = whole.choices[0].logprobs
+    called = ai.chat.completions.create(
+        model="rill", messages=SAID, functions=[{"name": "f"}], function_call={"name": "f"}
+    )
     return {
         "version": openai.__version__,
         "whole": [choice.message.content for choice in whole.choices],
@@ -52,7 +55,25 @@ def ask(ai: OpenAI) -> dict[str, Any]:
         "refused": refused,
         "response": [numbers, [event.sequence_number for event in again], response.status],
         "missing": missing,
+        "called": called.choices[0].message.function_call is not None,
+        "files": files(ai),
     }
+
+
+def files(ai: OpenAI) -> list[Any]:
+    """A file sent whole and one in parts; what is read back of them, and what is left in the end."""
+    whole = ai.files.create(file=("a.jsonl", b"first"), purpose="batch")
+    upload = ai.uploads.create(
+        bytes=6, filename="b.jsonl", mime_type="application/jsonl", purpose="batch"
+    )
+    parts = [ai.uploads.parts.create(upload.id, data=data) for data in (b"sec", b"ond")]
+    done = ai.uploads.complete(upload.id, part_ids=[part.id for part in parts])
+    assert done.file is not None
+    ids = [whole.id, done.file.id]
+    read = [ai.files.content(one).read().decode() for one in ids]
+    listed = [one.filename for one in ai.files.list(purpose="batch", order="asc")]
+    deleted = [ai.files.delete(one).deleted for one in ids]
+    return [read, listed, deleted, len(list(ai.files.list()))]
 
 
 if __name__ == "__main__":
