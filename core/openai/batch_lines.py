@@ -27,6 +27,8 @@ COMPLETIONS = "/v1/completions"
 RESPONSES = "/v1/responses"
 ENDPOINTS = (CHAT, COMPLETIONS, RESPONSES)
 MAX_CUSTOM_ID = 512
+# What the routes take and a line cannot have: the batch has a window, and its lines are named by it.
+ALONE = ("stream", "idempotency_key", "completion_window")
 
 
 class BadLine(Exception):
@@ -92,8 +94,9 @@ def parsed(raw: bytes, endpoint: str) -> Line:
 
 def asked(endpoint: str, body: dict[str, Any], text: Text, chat_max_tokens: int) -> Asked:
     """Through the shapes of the routes themselves. Raises InvalidInput naming the field at fault."""
-    if body.get("stream"):
-        raise InvalidInput("stream has no place in a batch; leave it out", param="stream")
+    for name in ALONE:
+        if body.get(name):
+            raise InvalidInput(f"{name} has no place in a batch; leave it out", param=name)
     try:
         if endpoint == CHAT:
             return _chat(Chat.model_validate(body), chat_max_tokens)

@@ -29,9 +29,13 @@ async def items(parts: Parts, caller: Caller, value: Any) -> list[Item]:
 
 
 async def _referred(parts: Parts, caller: Caller, one: Any, at: str) -> Any:
-    if not isinstance(one, dict) or one.get("type") != "item_reference":
+    if not isinstance(one, dict):
         return one
-    if {name for name, value in one.items() if value is not None} != {"type", "id"}:
+    given = {name for name, value in one.items() if value is not None}
+    # Their client may leave the type of a reference out, and of nothing else that is an id alone.
+    if one.get("type") != "item_reference" and given != {"id"}:
+        return one
+    if given - {"type"} != {"id"}:
         raise InvalidInput(f"{at}: a reference has a type and an id, and nothing else", param=at)
     wanted = str(one["id"])
     # An item of an answer is named after its job (core/openai/response_output.py).

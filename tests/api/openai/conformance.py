@@ -157,6 +157,20 @@ def fields_table(families: tuple[Family, ...]) -> str:
     return "\n".join(lines).strip()
 
 
+def missing_list(families: tuple[Family, ...], found: dict[str, set[str]]) -> str:
+    """What the first two figures lack. `found`: the fields that answers had, by family."""
+    lines = []
+    for family in families:
+        for what, lacking in (
+            ("takes no", family.within(family.known) - family.accepted),
+            ("never fills", family.speakable - found[family.name]),
+        ):
+            if lacking:
+                names = ", ".join(f"`{name}`" for name in sorted(lacking))
+                lines.append(f"- **{family.name}** {what} {names}")
+    return "\n".join(lines)
+
+
 def beyond_list(families: tuple[Family, ...]) -> str:
     """What the first two figures leave out, and why."""
     lines = []

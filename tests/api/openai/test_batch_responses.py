@@ -61,6 +61,7 @@ async def test_what_needs_a_kept_response_is_refused_by_name(ai: AsyncOpenAI) ->
         "options": ({"background_options": {"completion_window": "2h"}}, "background_options"),
         "reference": ({"input": [{"type": "item_reference", "id": "msg_x"}]}, "input.0.type"),
         "conversation": ({"conversation": "conv_1"}, "conversation"),
+        "key": ({"idempotency_key": "k"}, "idempotency_key"),
         "limit": ({"max_output_tokens": 100_000}, "max_output_tokens"),
     }
     lines = [line(name, **body) for name, (body, _) in wrong.items()]

@@ -22,7 +22,7 @@ async def test_items_are_referred_to_by_their_ids(ai: AsyncOpenAI, db: Database)
     back: Any = [
         {"role": "user", "content": ASKED["input"]},
         {"type": "item_reference", "id": first.output[0].id},
-        {"type": "item_reference", "id": call.id},
+        {"id": call.id},
         {"type": "function_call_output", "call_id": call.call_id, "output": "rain"},
     ]
     said = await ai.responses.create(**ASKED | {"input": back})
