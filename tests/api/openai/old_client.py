@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from typing import Any
 
 import openai
@@ -57,7 +58,27 @@ def ask(ai: OpenAI) -> dict[str, Any]:
         "missing": missing,
         "called": called.choices[0].message.function_call is not None,
         "files": files(ai),
+        "batch": batch(ai),
     }
+
+
+def batch(ai: OpenAI) -> list[Any]:
+    """A batch of responses: how it ended, and whether the answer is the one that is got at once."""
+    body: dict[str, Any] = {"model": "rill", "input": "Tell me.", "max_output_tokens": 6}
+    line = {"custom_id": "a", "method": "POST", "url": "/v1/responses", "body": body}
+    sent = ai.files.create(file=("in.jsonl", json.dumps(line).encode()), purpose="batch")
+    made = ai.batches.create(
+        input_file_id=sent.id, endpoint="/v1/responses", completion_window="24h"
+    )
+    deadline = time.monotonic() + 60
+    while made.status not in ("completed", "failed") and time.monotonic() < deadline:
+        made = ai.batches.retrieve(made.id)
+    assert made.output_file_id is not None, made
+    told = json.loads(ai.files.content(made.output_file_id).read())["response"]["body"]
+    said = told["output"][0]["content"][0]["text"]
+    for left in ai.files.list():
+        ai.files.delete(left.id)
+    return [made.status, said == ai.responses.create(**body).output_text]
 
 
 def files(ai: OpenAI) -> list[Any]:
