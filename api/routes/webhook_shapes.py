@@ -119,6 +119,17 @@ class DeliveryView(BaseModel):
     delivered_at: int | None
 
 
+class Tested(BaseModel):
+    """A test that was taken; `delivery` is our own addition."""
+
+    object: Literal["webhook_endpoint.test"]
+    event_type: str
+    webhook_endpoint_id: str
+    status_code: int
+    success: Literal[True]
+    delivery: DeliveryView
+
+
 class DeliveryList(BaseModel):
     object: Literal["list"]
     data: list[DeliveryView]
@@ -171,4 +182,16 @@ def delivery(row: WebhookDelivery) -> dict[str, Any]:
         "last_response": row.last_response,
         "created_at": _seconds(row.created_at),
         "delivered_at": _seconds(row.delivered_at),
+    }
+
+
+def tested(row: WebhookDelivery) -> dict[str, Any]:
+    """A test delivery that the endpoint took."""
+    return {
+        "object": "webhook_endpoint.test",
+        "event_type": row.event_type,
+        "webhook_endpoint_id": row.endpoint_id,
+        "status_code": row.last_status,
+        "success": True,
+        "delivery": delivery(row),
     }

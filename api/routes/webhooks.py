@@ -1,23 +1,31 @@
 """Webhook endpoints and their deliveries. Times on this surface are integer Unix seconds."""
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Path, Query, Response
 
 from api import views
-from api.deps import CallerDep, PartsDep, SessionDep
+from api.deps import CallerDep, Parts, PartsDep, SessionDep
 from api.routes import webhook_shapes as shapes
 from api.routes.jobs import ERRORS, answer
+from api.routes.openai.shapes import KNOWN
+from core.errors import Conflict
+from core.security.keys import Caller
 from core.webhooks import addresses, deliveries, endpoints
 from core.webhooks.addresses import Guard
+from core.webhooks.tables import DELIVERED, PENDING, WebhookDelivery
 
-router = APIRouter(prefix="/v1", tags=["webhooks"], responses=ERRORS)
+router = APIRouter(prefix="/v1", tags=["webhooks"], responses=ERRORS, dependencies=[KNOWN])
 
 EndpointId = Annotated[
     str, Path(pattern=r"^we_[0-9a-z]{26}$", examples=["we_01kaq0v9ej6xk0m3c8s5t1w2yz"])
 ]
 DeliveryId = Annotated[str, Path(pattern=shapes.DELIVERY_ID)]
 Limit = Annotated[int, Query(ge=1, le=100)]
+# A test waits for one try: the endpoint's own time, and this much for the way to it.
+ROAD_S = 5.0
+LOOK_AGAIN_S = 0.05
 
 
 def guard(parts: PartsDep) -> Guard:
@@ -106,15 +114,44 @@ async def rotate_secret(
     return answer(shapes.endpoint(rotated, show_secret=True))
 
 
-@router.post(
-    "/webhook_endpoints/{endpoint_id}/test", responses={200: {"model": shapes.DeliveryView}}
-)
+@router.post("/webhook_endpoints/{endpoint_id}/test", responses={200: {"model": shapes.Tested}})
 async def send_test(
-    endpoint_id: EndpointId, wanted: shapes.Test, caller: CallerDep, session: SessionDep
+    endpoint_id: EndpointId, wanted: shapes.Test, caller: CallerDep, parts: PartsDep
 ) -> Response:
-    """Send a sample event down the ordinary road; look at the delivery to see how it went."""
-    sent = await deliveries.send_test(session, caller, endpoint_id, wanted.event_type)
-    return answer(shapes.delivery(sent))
+    """Send a sample event down the ordinary road and say how the endpoint took it; 409 when it did not."""
+    async with parts.db.begin() as session:
+        sent = await deliveries.send_test(session, caller, endpoint_id, wanted.event_type)
+    tried = await _tried(parts, caller, endpoint_id, sent.id)
+    if tried is None or tried.state != DELIVERED:
+        raise _untaken(sent.id, tried)
+    return answer(shapes.tested(tried))
+
+
+async def _tried(
+    parts: Parts, caller: Caller, endpoint_id: str, delivery_id: str
+) -> WebhookDelivery | None:
+    """The delivery once a try of it is recorded; None when none was in time."""
+    try:
+        async with asyncio.timeout(parts.settings.webhook_timeout_s + ROAD_S):
+            while True:
+                async with parts.db.single() as session:
+                    found = await deliveries.get(session, caller, endpoint_id, delivery_id)
+                if found.state != PENDING or found.last_error or found.last_status:
+                    return found
+                await asyncio.sleep(LOOK_AGAIN_S)
+    except TimeoutError:
+        return None
+
+
+def _untaken(delivery_id: str, tried: WebhookDelivery | None) -> Conflict:
+    """Final for a client, which would send another test; ours is tried again by itself."""
+    look = f"Look at delivery {delivery_id}."
+    if tried is None:
+        return Conflict(
+            f"The test was not sent yet: is a webhooks worker running? {look}", code="test_pending"
+        )
+    how = f"answered {tried.last_status}" if tried.last_status else f"failed: {tried.last_error}"
+    return Conflict(f"The endpoint {how}. {look}", code="test_failed")
 
 
 @router.get(

@@ -27,8 +27,14 @@ def usage(*usages: dict[str, Any] | None) -> dict[str, Any]:
         "prompt_tokens": prompt,
         "completion_tokens": said,
         "total_tokens": prompt + said,
-        "prompt_tokens_details": {"cached_tokens": total("cached_tokens"), "audio_tokens": 0},
+        "prompt_tokens_details": {
+            "text_tokens": prompt,
+            "cached_tokens": total("cached_tokens"),
+            "audio_tokens": 0,
+            "image_tokens": 0,
+        },
         "completion_tokens_details": {
+            "text_tokens": said,
             "reasoning_tokens": 0,
             "audio_tokens": 0,
             "accepted_prediction_tokens": 0,

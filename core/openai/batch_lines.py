@@ -1,7 +1,7 @@
 """A line of a batch: its form, the specs its body asks for, and the answer made of their results."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,16 +15,23 @@ from core.errors import InvalidInput
 from core.jobs.inference import check, check_length
 from core.jobs.kinds import InferenceJob
 from core.jobs.sampling import MAX_CHOICES
-from core.openai import answers, chat_answers, completion_answers
+from core.openai import answers, chat_answers, completion_answers, response_lines
 from core.openai.chat_shapes import Chat
 from core.openai.completion_answers import Echo
 from core.openai.completion_shapes import NAMES, Completion
+from core.openai.line import Asked
+from core.openai.response_shapes import Ask
 from core.openai.shapes import renamed
 
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
-ENDPOINTS = (CHAT, COMPLETIONS)
+RESPONSES = "/v1/responses"
+ENDPOINTS = (CHAT, COMPLETIONS, RESPONSES)
 MAX_CUSTOM_ID = 512
+# What bodies call the longest answer they want.
+LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+# What the routes take and a line cannot have: the batch has a window, and its lines are named by it.
+ALONE = ("stream", "idempotency_key", "completion_window")
 
 
 class BadLine(Exception):
@@ -46,7 +53,7 @@ class Line:
 
     def tokens(self, model: Served) -> int:
         """What it may take, as InferenceSpec.reservation: a first guess, made before its body is checked."""
-        limits = (self.body.get(n) for n in ("max_completion_tokens", "max_tokens"))
+        limits = (self.body.get(n) for n in LIMITS)
         limit = next((n for n in limits if type(n) is int and n >= 0), 0)
         several = self.body.get("n")
         count = several if type(several) is int and several > 0 else 1
@@ -97,28 +104,16 @@ def parsed(raw: bytes, endpoint: str) -> Line:
     return Line(custom_id, body, hashlib.sha256(canonical).digest(), len(canonical))
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a body asks for: specs to answer, and how their results become one answer.
-
-    `unlimited`: the request names no limit of tokens, so the context is one.
-    """
-
-    specs: list[InferenceJob]
-    names: dict[str, str]
-    unlimited: bool
-    answer: Callable[[dict[str, Any], Sequence[dict[str, Any]], Sequence[dict[str, Any]]], Any]
-    prefix: str
-    kind: str
-
-
 def asked(endpoint: str, body: dict[str, Any], text: Text, chat_max_tokens: int) -> Asked:
     """Through the shapes of the routes themselves. Raises InvalidInput naming the field at fault."""
-    if body.get("stream"):
-        raise InvalidInput("stream has no place in a batch; leave it out", param="stream")
+    for name in ALONE:
+        if body.get(name):
+            raise InvalidInput(f"{name} has no place in a batch; leave it out", param=name)
     try:
         if endpoint == CHAT:
             return _chat(Chat.model_validate(body), chat_max_tokens)
+        if endpoint == RESPONSES:
+            return response_lines.asked(Ask.model_validate(body), chat_max_tokens)
         return _completion(Completion.model_validate(body), text)
     except ValidationError as error:
         first = error.errors()[0]
@@ -135,10 +130,12 @@ def _chat(shape: Chat, chat_max_tokens: int) -> Asked:
         limit = chat_max_tokens or None
     spec = shape.job(1 if limit is None else limit)
 
+    told = shape.told("default")
+
     def answer(
         head: dict[str, Any], results: Sequence[dict[str, Any]], usages: Sequence[dict[str, Any]]
     ) -> Any:
-        return chat_answers.whole(head, results[0], usages[0], "default")
+        return chat_answers.whole(head, results[0], usages[0], told)
 
     return Asked([spec], shape.names, limit is None, answer, "chatcmpl", "chat.completion")
 

@@ -6,10 +6,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from core.errors import InvalidInput
 from core.jobs.kinds import InferenceJob
-from core.jobs.messages import Message, Tool, ToolChoice
+from core.jobs.messages import Function, Message, Tool, ToolChoice
 from core.jobs.structured import sound_schema
 from core.openai import shapes
-from core.openai.shapes import Asked, Refused
+from core.openai.chat_answers import Told
+from core.openai.functions import FunctionCall, as_tools, tool_choice
+from core.openai.shapes import Asked, CacheOptions, CacheRetention, Refused
 
 # What the client library writes into an assistant's message that it read from us.
 _EMPTY = ("refusal", "annotations", "audio", "function_call", "tool_calls", "name")
@@ -20,7 +22,7 @@ def _lean(value: Any) -> Any:
     if not isinstance(value, list):
         return value
     return [
-        {k: v for k, v in m.items() if v or k not in _EMPTY} if isinstance(m, dict) else m
+        as_tools({k: v for k, v in m.items() if v or k not in _EMPTY}) if isinstance(m, dict) else m
         for m in value
     ]
 
@@ -65,6 +67,8 @@ class Chat(Asked):
     tools: list[Tool] | None = Field(None, min_length=1, max_length=128)
     tool_choice: ToolChoice = None
     parallel_tool_calls: bool | None = None
+    functions: list[Function] | None = Field(None, min_length=1, max_length=128)
+    function_call: FunctionCall = None
     # Kept with the job.
     metadata: dict[str, str] | None = None
     safety_identifier: str | None = None
@@ -78,19 +82,41 @@ class Chat(Asked):
     reasoning_effort: Annotated[Any, Refused("Models answer at once.", ("none",))] = None
     verbosity: Annotated[Any, Refused("Say it in the prompt.", ("medium",))] = None
     audio: Annotated[Any, Refused("Text is all there is.")] = None
-    function_call: Annotated[Any, Refused("Use tool_choice.")] = None
-    functions: Annotated[Any, Refused("Use tools.")] = None
     moderation: Annotated[Any, Refused()] = None
     prediction: Annotated[Any, Refused()] = None
-    prompt_cache_options: Annotated[Any, Refused("The prefix cache needs none.")] = None
-    prompt_cache_retention: Annotated[Any, Refused("The prefix cache lives in memory.")] = None
+    prompt_cache_options: CacheOptions = None
+    prompt_cache_retention: CacheRetention = None
     web_search_options: Annotated[Any, Refused()] = None
 
     @property
     def names(self) -> dict[str, str]:
         """What this request calls the spec's fields."""
         newer = {"max_tokens": "max_completion_tokens"} if self.max_tokens is None else {}
-        return {"structured": "response_format"} | newer
+        older = {"tools": "functions", "tool_choice": "function_call"} if self.functions else {}
+        return {"structured": "response_format"} | newer | older
+
+    def told(self, tier: str) -> Told:
+        """What the answer takes from the request."""
+        return Told(tier, self.metadata, old=self.functions is not None)
+
+    def _called(self) -> dict[str, Any]:
+        """The functions that may be called, under either name. Raises InvalidInput."""
+        if self.functions is None:
+            if self.function_call is not None:
+                raise InvalidInput("function_call needs functions", param="function_call")
+            return {
+                "tools": [t.model_dump() for t in self.tools] if self.tools else None,
+                "tool_choice": self.tool_choice,
+                "parallel_tool_calls": self.parallel_tool_calls,
+            }
+        if self.tools is not None or self.tool_choice is not None:
+            raise InvalidInput("functions is the old name of tools; send one", param="functions")
+        return {
+            "tools": [{"type": "function", "function": f.model_dump()} for f in self.functions],
+            "tool_choice": tool_choice(self.function_call),
+            # The old form of an answer has room for one call.
+            "parallel_tool_calls": False,
+        }
 
     def limit(self) -> int | None:
         """Tokens the answer may have; None when the request does not say."""
@@ -122,9 +148,7 @@ class Chat(Asked):
                 "max_tokens": max_tokens,
                 "logprobs": (self.top_logprobs or 0) if self.logprobs else None,
                 "structured": form or fields["structured"],
-                "tools": [t.model_dump() for t in self.tools] if self.tools else None,
-                "tool_choice": self.tool_choice,
-                "parallel_tool_calls": self.parallel_tool_calls,
+                **self._called(),
                 "metadata": labels,
                 "priority": "batch" if self.service_tier == "flex" else "interactive",
             },

@@ -42,6 +42,12 @@ class Refused:
         return {"enum": [None, *self.but]}
 
 
+CacheOptions = Annotated[
+    Any, Refused("The prefix cache keeps what it has room for.", ({"mode": "implicit"},))
+]
+CacheRetention = Annotated[Any, Refused("The prefix cache lives in memory.", ("in_memory",))]
+
+
 def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -59,7 +65,7 @@ Stop = Annotated[
 class StreamOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     include_usage: bool | None = None
-    include_obfuscation: Annotated[Any, Refused("Streams are not padded.", (False,))] = None
+    include_obfuscation: bool | None = None
 
 
 class Asked(BaseModel):
@@ -92,6 +98,10 @@ class Asked(BaseModel):
     @property
     def include_usage(self) -> bool:
         return bool(self.stream_options and self.stream_options.include_usage)
+
+    @property
+    def padded(self) -> bool:
+        return bool(self.stream_options and self.stream_options.include_obfuscation)
 
     def common(self) -> dict[str, Any]:
         """These fields as the spec names them; what was not given is left to `job`."""

@@ -60,6 +60,8 @@ def _sample(event_id: str, event_type: str, now: datetime) -> str:
 def _sample_data(event_type: str) -> dict[str, Any]:
     if event_type in types.BATCH_ENDED:
         return {"id": "batch_" + "0" * 26, "test": True}
+    if event_type in types.RESPONSES:
+        return {"id": "resp_" + "0" * 26, "test": True}
     state = {types.STARTED: "running", types.REQUEUED: "queued"}.get(event_type)
     return {
         "id": "job_" + "0" * 26,

@@ -1,5 +1,6 @@
 """The webhook routes: what a tenant can do with its endpoints and deliveries, and what not."""
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +15,7 @@ from api import errors
 from api.deps import Parts
 from api.routes import webhooks
 from core.db.session import Database
-from core.events.types import FACTS, RESPONSES
+from core.events.types import BATCH_ENDED, FACTS, RESPONSES
 from core.ids import new_id
 from core.security import keys
 from core.webhooks import addresses
@@ -22,6 +23,7 @@ from core.webhooks.addresses import Guard
 from tests.fakes import webhooks as given
 from tests.fakes.receiver import receiver, reply
 from tests.fakes.webhooks import PUBLIC, Names
+from tests.waiting import eventually
 from workers.webhooks.handler import deliver
 
 ENDPOINTS = "/v1/webhook_endpoints"
@@ -92,7 +94,7 @@ async def test_every_route_needs_a_key(app: FastAPI) -> None:
 
 async def test_the_event_types_are_listed(client: Client) -> None:
     answer = (await client.get("/v1/webhook_event_types")).json()
-    assert answer == {"object": "list", "data": [*FACTS, *RESPONSES]}
+    assert answer == {"object": "list", "data": [*FACTS, *BATCH_ENDED, *RESPONSES]}
 
 
 @pytest.mark.parametrize(
@@ -168,14 +170,14 @@ async def test_disabling_cancels_what_waits_and_enabling_starts_afresh(
 ) -> None:
     made = await _created(client)
     path = f"{ENDPOINTS}/{made['id']}"
-    sent = (await client.post(f"{path}/test", json={"event_type": "job.failed"})).json()
+    sent = await given.delivery(database, made["id"])
     off = (await client.post(path, json={"enabled": False})).json()
     assert (off["enabled"], off["disabled_reason"]) == (False, "Disabled by its owner.")
-    waiting = (await client.get(f"{path}/deliveries/{sent['id']}")).json()
+    waiting = (await client.get(f"{path}/deliveries/{sent}")).json()
     assert (waiting["state"], waiting["next_try_at"]) == ("cancelled", None)
     for route, body in (
         ("test", {"event_type": "job.failed"}), ("replay", {}),
-        (f"deliveries/{sent['id']}/replay", {}),
+        (f"deliveries/{sent}/replay", {}),
     ):  # fmt: skip
         answer = await client.post(f"{path}/{route}", json=body)
         assert _error(answer, 409)["code"] == "endpoint_disabled"
@@ -245,12 +247,14 @@ async def test_there_is_a_limit_of_endpoints(client: Client, database: Database)
     await _created(client)
 
 
-async def test_another_tenants_endpoints_look_like_none(make_client: Callable[[], Any]) -> None:
+async def test_another_tenants_endpoints_look_like_none(
+    make_client: Callable[[], Any], database: Database
+) -> None:
     async with await make_client() as owner, await make_client() as stranger:
         made = await _created(owner)
         path = f"{ENDPOINTS}/{made['id']}"
-        sent = (await owner.post(f"{path}/test", json={"event_type": "job.failed"})).json()
-        one = f"{path}/deliveries/{sent['id']}"
+        sent = await given.delivery(database, made["id"])
+        one = f"{path}/deliveries/{sent}"
         for request in (
             stranger.get(path), stranger.post(path, json={"name": "x"}), stranger.delete(path),
             stranger.post(f"{path}/rotate_secret"), stranger.get(f"{path}/deliveries"),
@@ -261,7 +265,7 @@ async def test_another_tenants_endpoints_look_like_none(make_client: Callable[[]
             assert (await request).status_code == 404
         assert (await stranger.get(ENDPOINTS)).json()["data"] == []
         theirs = await _created(stranger)
-        crossed = f"{ENDPOINTS}/{theirs['id']}/deliveries/{sent['id']}"
+        crossed = f"{ENDPOINTS}/{theirs['id']}/deliveries/{sent}"
         assert (await stranger.get(crossed)).status_code == 404
 
 
@@ -270,24 +274,54 @@ async def test_a_test_delivery_takes_the_ordinary_road(client: Client, database:
     path = f"{ENDPOINTS}/{made['id']}"
     error = _error(await client.post(f"{path}/test", json={"event_type": "job.x"}), 422)
     assert error["param"] == "event_type"
-    sent = (await client.post(f"{path}/test", json={"event_type": "job.started"})).json()
-    assert (sent["object"], sent["state"], sent["tries"]) == ("webhook_delivery", "pending", 0)
     async with receiver() as there:
         await given.run(
             database, "UPDATE webhook_endpoints SET url = :url WHERE id = :id",
             url=there.url, id=made["id"],
         )  # fmt: skip
-        runtime = given.runtime(database)
-        await deliver(runtime, sent["id"])
-        await runtime.http.aclose()
+        sent = await _tested(client, database, path, "job.started")
     (request,) = there.requests
+    assert (sent["object"], sent["event_type"], sent["webhook_endpoint_id"]) == (
+        "webhook_endpoint.test", "job.started", made["id"],
+    )  # fmt: skip
+    assert (sent["success"], sent["status_code"]) == (True, 200)
     # OpenAI's own client accepts it; the event type is one it does not know, as a dictionary then.
     ai = openai.OpenAI(api_key="x", webhook_secret=made["signing_secret"])
     ai.webhooks.verify_signature(request.body, request.headers)
     ai.close()
-    done = (await client.get(f"{path}/deliveries/{sent['id']}")).json()
+    done = (await client.get(f"{path}/deliveries/{sent['delivery']['id']}")).json()
     assert (done["state"], done["last_status"], done["last_response"]) == ("delivered", 200, "ok")
     assert abs(done["delivered_at"] - time.time()) < 300
+
+
+async def _tested(client: Client, database: Database, path: str, event_type: str) -> Any:
+    """A test's answer: it waits for the try that is made meanwhile."""
+    asked = asyncio.create_task(client.post(f"{path}/test", json={"event_type": event_type}))
+
+    async def waiting() -> Any:
+        return (await client.get(f"{path}/deliveries", params={"state": "pending"})).json()["data"]
+
+    (sent,) = await eventually(waiting, "the test is to be delivered")
+    runtime = given.runtime(database)
+    await deliver(runtime, sent["id"])
+    await runtime.http.aclose()
+    return (await asked).json()
+
+
+async def test_a_test_that_is_not_taken_is_a_final_error(
+    client: Client, database: Database
+) -> None:
+    made = await _created(client)
+    path = f"{ENDPOINTS}/{made['id']}"
+    async with receiver() as there:
+        there.always = reply(500)
+        await given.run(
+            database, "UPDATE webhook_endpoints SET url = :url WHERE id = :id",
+            url=there.url, id=made["id"],
+        )  # fmt: skip
+        error = (await _tested(client, database, path, "job.failed"))["error"]
+    assert error["code"] == "test_failed"
+    assert "answered 500" in error["message"]
 
 
 async def test_dead_deliveries_are_listed_and_replayed(client: Client, database: Database) -> None:
@@ -337,6 +371,7 @@ async def test_dead_deliveries_are_listed_and_replayed(client: Client, database:
         ("GET", "", {"limit": "0"}, None),
         ("GET", "", {"limit": "101"}, None),
         ("GET", "", {"after": "%00"}, None),
+        ("GET", "", {"before": "we_x"}, None),
         ("GET", "/{id}/deliveries", {"state": "alive"}, None),
         ("GET", "/{id}/deliveries", {"after": "wd_"}, None),
         ("GET", "/{id}/deliveries/x", {}, None),

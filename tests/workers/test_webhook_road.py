@@ -31,6 +31,7 @@ async def test_a_test_delivery_is_tried_again_until_it_is_taken(client: httpx.As
         new = {"name": "road", "url": there.url, "event_types": ["job.failed"]}
         made = (await client.post("/v1/webhook_endpoints", json=new)).json()
         path = f"/v1/webhook_endpoints/{made['id']}"
-        await client.post(f"{path}/test", json={"event_type": "job.failed"})
+        tested = await client.post(f"{path}/test", json={"event_type": "job.failed"})
+        assert tested.json()["error"]["code"] == "test_failed"
         await there.until(2)
     assert len(set(there.ids)) == 1

@@ -12,7 +12,7 @@ from core.batches.tables import Batch
 from core.errors import InvalidInput, PenstockError, Retryable
 from core.jobs.kinds import InferenceJob
 from core.openai import batch_lines
-from core.openai.batch_lines import Asked
+from core.openai.line import Asked
 from workers.answering.answer import Answer, Ask, Prompt, answered, encoded
 from workers.engine import Chunk
 from workers.process import Worker

@@ -13,6 +13,7 @@ from api.routes.openai.road import Errand
 from core.jobs.job import Job, State
 from core.openai import answers as pure
 from core.openai.answers import failure
+from core.openai.padding import obfuscation
 
 DONE = b"data: [DONE]\n\n"
 ALIVE = b": still here\n\n"
@@ -50,6 +51,12 @@ def too_late(errand: Errand) -> Response:
 def frame(body: dict[str, Any]) -> bytes:
     """One SSE message. No id: line: OpenAI's decoder keeps it, and fails on the next comment."""
     return b"data: %s\n\n" % orjson.dumps(body)
+
+
+def delta(head: dict[str, Any], choice: dict[str, Any], *, padded: bool) -> bytes:
+    """A chunk of one choice; `padded` to a size that says little of its text."""
+    body = {**head, "choices": [choice]}
+    return frame(body | {"obfuscation": obfuscation(len(orjson.dumps(choice)))} if padded else body)
 
 
 class Chunks(StreamingResponse):

@@ -46,9 +46,11 @@ async def create(
     streams = False
     try:
         errand = await road.submit(parts, caller, model, request, [spec], idempotency_key)
-        tier = "flex" if spec.priority == "batch" else "default"
+        told = body.told("flex" if spec.priority == "batch" else "default")
         if body.stream:
-            frames = chat_answers.chunks(errand, spec, tier, include_usage=body.include_usage)
+            frames = chat_answers.chunks(
+                errand, spec, told, include_usage=body.include_usage, padded=body.padded
+            )
             streams = True
             return answers.Chunks(errand, leave, frames)
         try:
@@ -62,7 +64,7 @@ async def create(
         return Response(status_code=499)
     if jobs[0].state != State.SUCCEEDED:
         return answers.failed(jobs[0])
-    return answer(chat_answers.whole(errand, jobs[0], tier), 200, errand.headers)
+    return answer(chat_answers.whole(errand, jobs[0], told), 200, errand.headers)
 
 
 async def _admitted(parts: Parts, model: Served, body: Chat) -> InferenceJob:

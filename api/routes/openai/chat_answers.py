@@ -12,14 +12,15 @@ from core.jobs import tools
 from core.jobs.job import Job
 from core.jobs.kinds import InferenceJob
 from core.openai import chat_answers as made
-from core.openai import likely
+from core.openai import functions, likely
 from core.openai.answers import choices, failure, usage
+from core.openai.chat_answers import Told
 
 
-def whole(errand: Errand, job: Job, tier: str) -> dict[str, Any]:
+def whole(errand: Errand, job: Job, told: Told) -> dict[str, Any]:
     """The chat.completion of a job that succeeded."""
     head = answers.head(errand, "chatcmpl", "chat.completion")
-    return made.whole(head, job.result or {}, job.usage, tier)
+    return made.whole(head, job.result or {}, job.usage, told)
 
 
 @dataclass
@@ -29,6 +30,7 @@ class _Voice:
     use: tools.Choice
     job_id: str
     index: int
+    old: bool
     text: str = ""
     sent: int = 0
     called: bool = False
@@ -46,12 +48,10 @@ class _Voice:
             case "named":
                 if not self.called:
                     self.called = True
-                    yield self._delta(
-                        {"tool_calls": [self._call({"name": self.use.name, "arguments": ""})]}
-                    )
-                yield self._delta(
-                    {"tool_calls": [{"index": 0, "function": {"arguments": piece.text}}]}
-                )
+                    begun = self._call({"name": self.use.name, "arguments": ""})
+                    yield self._delta(functions.calls([begun], old=self.old))
+                more = {"index": 0, "function": {"arguments": piece.text}}
+                yield self._delta(functions.calls([more], old=self.old))
             case "auto":
                 free = tools.free(self.text)
                 if free > self.sent:
@@ -65,15 +65,16 @@ class _Voice:
         calls = one.get("tool_calls") or []
         if self.use.kind in ("required", "auto"):
             if calls:
-                yield self._delta({"tool_calls": [{"index": i, **c} for i, c in enumerate(calls)]})
+                told = [{"index": i, **c} for i, c in enumerate(calls)]
+                yield self._delta(functions.calls(told, old=self.old))
             elif len(self.text) > self.sent:
                 yield self._delta({"content": self.text[self.sent :]})
-        told = likely.chat(self.logprobs) if self.logprobs else None
+        scored = likely.chat(self.logprobs) if self.logprobs else None
         yield {
             "index": self.index,
             "delta": {},
-            "logprobs": told,
-            "finish_reason": one["finish_reason"],
+            "logprobs": scored,
+            "finish_reason": functions.finish(one["finish_reason"], old=self.old),
         }
 
     def _call(self, function: dict[str, Any]) -> dict[str, Any]:
@@ -86,16 +87,16 @@ class _Voice:
 
 
 async def chunks(
-    errand: Errand, spec: InferenceJob, tier: str, *, include_usage: bool
+    errand: Errand, spec: InferenceJob, told: Told, *, include_usage: bool, padded: bool
 ) -> AsyncIterator[bytes]:
     """The chat.completion.chunks of a job while it is made, then [DONE]; an error ends them in its place."""
     job_id = errand.jobs[0].id
     head = {
         **answers.head(errand, "chatcmpl", "chat.completion.chunk"),
-        "service_tier": tier,
+        "service_tier": told.tier,
         **({"usage": None} if include_usage else {}),
     }
-    voices = [_Voice(spec.tool_use, job_id, index) for index in range(spec.n)]
+    voices = [_Voice(spec.tool_use, job_id, index, told.old) for index in range(spec.n)]
     for voice in voices:
         yield frame({**head, "choices": [voice.opening()]})
     async for one in follow(errand, 0):
@@ -103,7 +104,7 @@ async def chunks(
             yield ALIVE
         elif isinstance(one, Piece):
             for choice in voices[one.index].more(one):
-                yield frame({**head, "choices": [choice]})
+                yield answers.delta(head, choice, padded=padded)
         elif one.type != types.SUCCEEDED:
             state = one.type.removeprefix("job.")
             yield frame({"error": failure(job_id, state, one.data.get("error"))})

@@ -29,12 +29,13 @@ class _Page:
     head: dict[str, Any]
     n: int
     echoes: list[Echo]
+    padded: bool
     lengths: dict[int, int] = field(default_factory=dict)
 
     def _chunk(self, at: int, text: str, told: Any = None, finish: str | None = None) -> bytes:
         self.lengths[at] = self.lengths.get(at, 0) + len(text)
         choice = {"index": at, "text": text, "logprobs": told, "finish_reason": finish}
-        return frame({**self.head, "choices": [choice]})
+        return answers.delta(self.head, choice, padded=self.padded)
 
     def opening(self) -> Iterator[bytes]:
         for at in range(len(self.echoes) * self.n):
@@ -54,14 +55,14 @@ class _Page:
 
 
 async def chunks(
-    errand: Errand, n: int, echoes: list[Echo], *, include_usage: bool
+    errand: Errand, n: int, echoes: list[Echo], *, include_usage: bool, padded: bool
 ) -> AsyncIterator[bytes]:
     """text_completion chunks of all the jobs as they are made, then [DONE]; an error ends them instead.
 
     With echo and logprobs the prompt's probabilities come with a choice's last chunk: sooner they are not known.
     """
     head = answers.head(errand, "cmpl", "text_completion")
-    page = _Page(head | ({"usage": None} if include_usage else {}), n, echoes)
+    page = _Page(head | ({"usage": None} if include_usage else {}), n, echoes, padded)
     used: list[dict[str, Any]] = []
     for first in page.opening():
         yield first

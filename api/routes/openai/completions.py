@@ -50,7 +50,7 @@ async def create(
         errand = await road.submit(parts, caller, model, request, specs, idempotency_key)
         if body.stream:
             frames = completion_answers.chunks(
-                errand, specs[0].n, echoes, include_usage=body.include_usage
+                errand, specs[0].n, echoes, include_usage=body.include_usage, padded=body.padded
             )
             streams = True
             return answers.Chunks(errand, leave, frames)

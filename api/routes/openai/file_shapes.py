@@ -52,6 +52,7 @@ class FileView(BaseModel):
     filename: str
     purpose: str
     status: Literal["processed"]
+    status_details: None
     sha256: str
 
 
@@ -133,6 +134,7 @@ def file(row: File) -> dict[str, Any]:
         "purpose": row.purpose,
         # A file is shown once its bytes are durable: nothing is left to be processed.
         "status": "processed",
+        "status_details": None,
         "sha256": row.sha256,
     }
 

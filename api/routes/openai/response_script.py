@@ -9,9 +9,9 @@ the text alone, not on how it was generated, sent or summed up (docs/decisions/0
 from collections.abc import Iterator
 from typing import Any
 
-from api.routes.openai import response_output as output
-from api.routes.openai.response_output import Item
 from core.jobs.tools import Choice
+from core.openai import response_output as output
+from core.openai.response_output import Item
 
 BLOCK = 4
 Event = tuple[int, str, dict[str, Any]]
@@ -39,6 +39,8 @@ class Script:
         self._index = 0
         self._open = False
         self._said = 0
+        # Of the message's tokens, those told of with deltas so far, and bytes of text and of these tokens.
+        self._told = self._text_bytes = self._token_bytes = 0
 
     def accepted(self) -> Iterator[Event]:
         yield self._event("response.created", {})
@@ -49,9 +51,9 @@ class Script:
             self._running = True
             yield self._event("response.in_progress", {})
 
-    def more(self, text: str) -> Iterator[Event]:
-        """`text`: the whole answer so far."""
-        item = output.so_far(self._job_id, self._use, text)
+    def more(self, text: str, told: list[dict[str, Any]] | None = None) -> Iterator[Event]:
+        """`text`: the whole answer so far; `told`: the log probabilities of its tokens, where asked for."""
+        item = output.so_far(self._job_id, self._use, text, told)
         if item is not None:
             yield from self._say(item)
 
@@ -74,12 +76,24 @@ class Script:
         if item.name is not None:
             kind, at = "response.function_call_arguments.delta", where | {"item_id": item.id}
         else:
-            kind, at = "response.output_text.delta", self._part(item) | {"logprobs": []}
+            kind, at = "response.output_text.delta", self._part(item)
         for delta in (
             [item.text] if item.at_once else blocks(item.text, self._said, whole=not item.open)
         ):
             self._said += len(delta)
-            yield self._event(kind, at | {"delta": delta})
+            told = {} if item.name is not None else {"logprobs": self._ending_in(delta, item)}
+            yield self._event(kind, at | {"delta": delta} | told)
+
+    def _ending_in(self, delta: str, item: Item) -> list[dict[str, Any]]:
+        """The log probabilities of the tokens that end in this delta: they depend on text and tokens alone."""
+        self._text_bytes += len(delta.encode())
+        first = self._told
+        while self._told < len(item.logprobs):
+            end = self._token_bytes + len(item.logprobs[self._told]["bytes"])
+            if end > self._text_bytes:
+                break
+            self._token_bytes, self._told = end, self._told + 1
+        return item.logprobs[first : self._told]
 
     def _part(self, item: Item) -> dict[str, Any]:
         return {"output_index": self._index, "item_id": item.id, "content_index": 0}

@@ -7,22 +7,20 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Body, Path, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.admission import admit_to, counted, room
 from api.deps import CallerDep, IdempotencyKey, Parts, PartsDep
 from api.routes.events import Seated
 from api.routes.jobs import ERRORS, answer, tell
-from api.routes.openai import answers, response_answers, response_items, response_output, road
+from api.routes.openai import answers, response_prompt, road
 from api.routes.openai.models import served
-from api.routes.openai.response_answers import Telling
-from api.routes.openai.response_shapes import LOGPROBS, NAMES, Ask, Prompted
+from api.routes.openai.response_stream import Telling
 from api.routes.openai.shapes import OPENAI
-from core.catalog.models import Served
-from core.errors import Conflict, InvalidInput, NotFound
+from core.errors import Conflict, InvalidInput
 from core.jobs import responses, service
 from core.jobs.job import TERMINAL, Job, State
-from core.jobs.kinds import InferenceJob
 from core.jobs.responses import Response as Record
-from core.openai.shapes import Refused, renamed
+from core.openai import response_answers, response_items
+from core.openai.response_shapes import LOGPROBS, Ask, Prompted
+from core.openai.shapes import Refused
 from core.security.keys import Caller
 
 ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -34,6 +32,9 @@ router = APIRouter(
 )
 ResponseId = Annotated[str, Path(max_length=64, examples=["resp_01kaq0v9ej6xk0m3c8s5t1w2yz"])]
 CANCEL_S = 2.0
+# As OpenAI's client writes a list in a query, and as others do.
+Include = Annotated[list[str] | None, Query(alias="include[]")]
+PlainInclude = Annotated[list[str] | None, Query(alias="include")]
 _EXAMPLE = {"model": "rill", "input": "Tell me of the river.", "max_output_tokens": 40}
 
 
@@ -55,9 +56,9 @@ async def create(
     """One ordinary job, whose id ends like the response's. In the background it outlives its client."""
     body.checked()
     model = await served(parts, body.model)
-    items = response_items.items(body.input)
-    said = await _before(parts, caller, body) + response_items.messages(items)
-    spec = await _admitted(parts, model, body, said)
+    items = await response_prompt.items(parts, caller, body.input)
+    said = await response_prompt.before(parts, caller, body) + response_items.messages(items)
+    spec = await response_prompt.admitted(parts, model, body, said)
     asking = body.asking(items)
     waits = bool(body.stream) or not body.background
     with ExitStack() as seat:
@@ -68,7 +69,7 @@ async def create(
         errand.keyed |= asking.background
         job = errand.jobs[0]
         if body.stream:
-            frames = Telling(parts, job, asking.asked).frames()
+            frames = Telling(parts, job, asking.asked, padded=body.padded).frames()
             return answers.Chunks(errand, seat.pop_all().close, frames)
         if not waits:
             return answer(response_answers.whole(job, asking.asked), 200, errand.headers)
@@ -83,45 +84,6 @@ async def create(
     return answer(response_answers.whole(jobs[0], asking.asked), 200, errand.headers)
 
 
-async def _before(parts: Parts, caller: Caller, body: Prompted) -> list[dict[str, Any]]:
-    """The conversation that `previous_response_id` ends. Raises InvalidInput."""
-    if body.previous_response_id is None:
-        return []
-    try:
-        async with parts.db.single() as session:
-            job, record = await responses.get(session, caller, body.previous_response_id)
-    except NotFound as error:
-        raise InvalidInput(
-            error.message, param="previous_response_id", code="previous_response_not_found"
-        ) from error
-    if job.state != State.SUCCEEDED:
-        raise InvalidInput(
-            f"{body.previous_response_id} is {response_answers.status(job)}: only a response that has an "
-            "answer can be gone on from",
-            param="previous_response_id",
-        )
-    # Its instructions are not carried over: each response has its own.
-    before = list(job.spec["messages"])[1 if record.asked.get("instructions") else 0 :]
-    output = [item.shown() for item in response_output.ended(job)]
-    return before + response_items.messages(list(response_items.said(output)))
-
-
-async def _admitted(
-    parts: Parts, model: Served, body: Ask, said: list[dict[str, Any]]
-) -> InferenceJob:
-    limit = body.max_output_tokens
-    if limit is None:
-        limit = parts.settings.chat_max_tokens or None
-    try:
-        spec = body.job(said, 1 if limit is None else limit)
-        if limit is None:
-            return spec.model_copy(update={"max_tokens": await room(model, spec)})
-        await admit_to(model, spec)
-    except InvalidInput as error:
-        raise renamed(error, NAMES) from error
-    return spec
-
-
 @router.post("/input_tokens")
 async def input_tokens(
     body: Annotated[Count, Body(examples=[{"model": "rill", "input": "The river"}])],
@@ -130,12 +92,9 @@ async def input_tokens(
 ) -> Response:
     """How many tokens the prompt of such a response would have."""
     model = await served(parts, body.model)
-    said = await _before(parts, caller, body)
-    said += response_items.messages(response_items.items(body.input))
-    try:
-        count = await counted(model, body.spec(said, {"max_tokens": 1}))
-    except InvalidInput as error:
-        raise renamed(error, NAMES) from error
+    said = await response_prompt.before(parts, caller, body)
+    said += response_items.messages(await response_prompt.items(parts, caller, body.input))
+    count = await response_prompt.tokens(model, body, said)
     return answer({"object": "response.input_tokens", "input_tokens": count})
 
 
@@ -150,17 +109,16 @@ async def compact(_: CallerDep) -> Response:
 @router.get("/{response_id}")
 async def retrieve(
     response_id: ResponseId,
-    request: Request,
     caller: CallerDep,
     parts: PartsDep,
     stream: bool = False,
     starting_after: Annotated[int | None, Query(ge=0, le=2**53)] = None,
     include_obfuscation: bool = False,
+    include: Include = None,
+    plain_include: PlainInclude = None,
 ) -> Response:
     """The response as it stands; with `stream` its events above `starting_after`, then live to the end."""
-    _known(request, {"stream", "starting_after", "include_obfuscation"})
-    if include_obfuscation:
-        raise InvalidInput("Streams are not padded; send false", param="include_obfuscation")
+    likely = _included(include, plain_include)
     if starting_after is not None and not stream:
         raise InvalidInput("starting_after needs stream=true", param="starting_after")
     with ExitStack() as seat:
@@ -168,12 +126,17 @@ async def retrieve(
             seat.callback(parts.hub.take_seat(caller.tenant_id))
         async with parts.db.single() as session:
             job, record = await responses.get(session, caller, response_id)
+        if likely and job.spec.get("logprobs") is None:
+            raise InvalidInput(
+                f"include: this response was made without {LOGPROBS}; ask for it when you create one",
+                param="include",
+            )
         if not stream:
             return answer(response_answers.whole(job, record.asked))
         after = -1 if starting_after is None else starting_after
         return Seated(
             seat.pop_all().close,
-            Telling(parts, job, record.asked, after).frames(),
+            Telling(parts, job, record.asked, after, padded=include_obfuscation).frames(),
             media_type="text/event-stream",
             headers={
                 "cache-control": "no-cache",
@@ -183,28 +146,27 @@ async def retrieve(
         )
 
 
-def _known(request: Request, names: set[str]) -> None:
-    """Refuse query parameters by name that nobody would look at."""
-    for name, value in request.query_params.multi_items():
-        if name in ("include", "include[]"):
-            if value != LOGPROBS:
-                raise InvalidInput(f"include: only {LOGPROBS} is supported", param="include")
-        elif name not in names:
-            raise InvalidInput(f"{name[:64]} is not supported here", param=name[:64])
+def _included(*wanted: list[str] | None) -> bool:
+    """Log probabilities are asked for. Raises InvalidInput for all else."""
+    values = [value for some in wanted for value in some or ()]
+    if any(value != LOGPROBS for value in values):
+        raise InvalidInput(f"include: only {LOGPROBS} is supported", param="include")
+    return bool(values)
 
 
 @router.get("/{response_id}/input_items")
 async def input_items(
     response_id: ResponseId,
-    request: Request,
     caller: CallerDep,
     parts: PartsDep,
     after: str | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     order: Literal["asc", "desc"] = "desc",
+    include: Include = None,
+    plain_include: PlainInclude = None,
 ) -> Response:
     """What this request sent, item by item; what came before it is under its previous_response_id."""
-    _known(request, {"after", "limit", "order"})
+    likely = _included(include, plain_include)
     async with parts.db.single() as session:
         _, record = await responses.get(session, caller, response_id)
     items = record.asked["input"][:: 1 if order == "asc" else -1]
@@ -213,7 +175,7 @@ async def input_items(
         if after not in ids:
             raise InvalidInput("is no item of this response", param="after")
         items = items[ids.index(after) + 1 :]
-    page = items[:limit]
+    page = [response_items.listed(item, likely=likely) for item in items[:limit]]
     ends = {"first_id": page[0]["id"], "last_id": page[-1]["id"]} if page else {}
     body = {"object": "list", "data": page, "has_more": len(items) > limit}
     return answer(body | {"first_id": None, "last_id": None} | ends)

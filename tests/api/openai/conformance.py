@@ -1,197 +1,105 @@
-"""What the `openai` package's own types know of each family, and what we make of it."""
+"""Counting: the fields that the `openai` package's own types know of a family, and those we take and give.
+
+Two figures each: out of all that the types know, and out of what text and functions can ever fill. A field of an
+answer counts once some answer had a value in it: null and empty lists count for nothing.
+"""
 
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from types import NoneType, UnionType
 from typing import Any
 
-from openai.types import Batch, BatchCreateParams, Completion, Model
-from openai.types import completion_create_params as completion_params
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
-from openai.types.chat import completion_create_params as chat_params
-from openai.types.responses import (
-    FunctionTool,
-    Response,
-    ResponseFormatTextJSONSchemaConfig,
-    ResponseFunctionToolCall,
-    ResponseOutputMessage,
-    ResponseOutputText,
-    ToolChoiceFunction,
-)
-from openai.types.responses import response_create_params as response_params
-from openai.types.shared import ResponseFormatText
 from pydantic import BaseModel
 
 HONOURED, KEPT, ACCEPTED, REFUSED = "honoured", "kept", "accepted", "refused"
+MAX_DEPTH = 6
+Model = type[BaseModel]
 
 
 @dataclass(frozen=True)
 class Family:
-    """`requests`: the client's parameter types. `answers`: the types it reads our answers as."""
+    """What the client may send to some routes, what it reads, and which of it is beyond a text model."""
 
     name: str
-    requests: tuple[Any, ...] = ()
-    answers: tuple[type[BaseModel], ...] = ()
+    # The client's parameter types: of the family's first route under "", of others under their names.
+    requests: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    answers: tuple[Model, ...] = ()
+    # Answers of which only their own fields are counted: what they carry is counted by itself.
+    shallow: tuple[Model, ...] = ()
     # What becomes of each request field, and the sentence about it in the table.
     fields: dict[str, tuple[str, str]] = field(default_factory=dict)
     # Where an answer may be one of several models, those that text and functions can make of it.
-    spoken: tuple[type[BaseModel], ...] = ()
+    spoken: tuple[Model, ...] = ()
+    # Beyond text and functions: reason -> fields of requests, and patterns of paths in answers.
+    beyond: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def known(self) -> set[str]:
-        """The request fields of the package."""
-        return {name for one in self.requests for name in typing.get_type_hints(one)}
+        """All request fields of the package, `list.after` for those of other routes than the first."""
+        return {
+            f"{route}.{name}" if route else name
+            for route, types in self.requests.items()
+            for one in types
+            for name in typing.get_type_hints(one)
+        }
 
     @property
     def accepted(self) -> set[str]:
         return {name for name, (fate, _) in self.fields.items() if fate != REFUSED}
 
+    @property
+    def readable(self) -> set[str]:
+        """All fields of its answers."""
+        whole = {f"{a.__name__}.{p}" for a in self.answers for p in paths(a)}
+        return whole | {f"{a.__name__}.{p}" for a in self.shallow for p in paths(a, shallow=True)}
 
-_COMMON = {
-    "frequency_penalty": (HONOURED, "-2 to 2"),
-    "logit_bias": (HONOURED, "token ids of the model served, -100 to 100"),
-    "max_tokens": (HONOURED, ""),
-    "model": (HONOURED, "a name or alias of the catalog"),
-    "n": (HONOURED, "1 to 16"),
-    "presence_penalty": (HONOURED, "-2 to 2"),
-    "seed": (HONOURED, ""),
-    "stop": (HONOURED, "up to 16 strings"),
-    "stream": (HONOURED, ""),
-    "stream_options": (HONOURED, "`include_usage`; `include_obfuscation` only as false"),
-    "temperature": (HONOURED, "0 to 2"),
-    "top_p": (HONOURED, ""),
-    "user": (KEPT, "as the job's metadata"),
-}
-CHAT = Family(
-    "chat",
-    (chat_params.CompletionCreateParamsNonStreaming, chat_params.CompletionCreateParamsStreaming),
-    (ChatCompletion, ChatCompletionChunk),
-    _COMMON | {
-        "audio": (REFUSED, ""),
-        "function_call": (REFUSED, "use `tool_choice`"),
-        "functions": (REFUSED, "use `tools`"),
-        "logprobs": (HONOURED, ""),
-        "max_completion_tokens": (HONOURED, "the newer name of `max_tokens`"),
-        "messages": (HONOURED, "text, text parts, tool calls and their answers; other parts are refused"),
-        "metadata": (KEPT, "as the job's metadata"),
-        "modalities": (ACCEPTED, 'only `["text"]`'),
-        "moderation": (REFUSED, ""),
-        "parallel_tool_calls": (HONOURED, ""),
-        "prediction": (REFUSED, ""),
-        "prompt_cache_key": (ACCEPTED, "the prefix cache finds what it has without a hint"),
-        "prompt_cache_options": (REFUSED, ""),
-        "prompt_cache_retention": (REFUSED, ""),
-        "reasoning_effort": (ACCEPTED, 'only `"none"`'),
-        "response_format": (HONOURED, "`text`, `json_object`, `json_schema`"),
-        "safety_identifier": (KEPT, "as the job's metadata"),
-        "service_tier": (HONOURED, "`auto`, `default`; `flex` waits behind interactive jobs"),
-        "store": (ACCEPTED, "only false; jobs are kept under `/v1/jobs` anyway"),
-        "tool_choice": (HONOURED, "see below"),
-        "tools": (HONOURED, "functions"),
-        "top_logprobs": (HONOURED, "0 to 20"),
-        "verbosity": (ACCEPTED, 'only `"medium"`'),
-        "web_search_options": (REFUSED, ""),
-    },
-)  # fmt: skip
-COMPLETIONS = Family(
-    "completions",
-    (
-        completion_params.CompletionCreateParamsNonStreaming,
-        completion_params.CompletionCreateParamsStreaming,
-    ),
-    (Completion,),
-    _COMMON | {
-        "best_of": (ACCEPTED, "only 1"),
-        "echo": (HONOURED, ""),
-        "logprobs": (HONOURED, "0 to 20"),
-        "prompt": (HONOURED, "a text, token ids, or up to 128 of either"),
-        "suffix": (REFUSED, ""),
-    },
-)  # fmt: skip
-RESPONSES = Family(
-    "responses",
-    (
-        response_params.ResponseCreateParamsNonStreaming,
-        response_params.ResponseCreateParamsStreaming,
-    ),
-    (Response,),
-    {
-        "access_programs": (REFUSED, ""),
-        "background": (HONOURED, "needs a response that is stored"),
-        "background_options": (HONOURED, "`completion_window`; `continuation_id` is refused"),
-        "context_management": (REFUSED, ""),
-        "conversation": (REFUSED, "use `previous_response_id`"),
-        "image": (ACCEPTED, "only `context_compression` as `auto` or `disabled`: text is all there is"),
-        "include": (HONOURED, "only `message.output_text.logprobs`"),
-        "input": (HONOURED, "a text, or items: text messages, function calls and their outputs; others are refused"),
-        "instructions": (HONOURED, ""),
-        "max_output_tokens": (HONOURED, ""),
-        "max_tool_calls": (ACCEPTED, "it limits built-in tools, and there are none"),
-        "metadata": (KEPT, "as the job's metadata"),
-        "model": (HONOURED, "a name or alias of the catalog"),
-        "moderation": (REFUSED, ""),
-        "parallel_tool_calls": (HONOURED, ""),
-        "previous_response_id": (HONOURED, ""),
-        "prompt": (REFUSED, "send its text"),
-        "prompt_cache_key": (ACCEPTED, "the prefix cache finds what it has without a hint"),
-        "prompt_cache_options": (ACCEPTED, 'only `{"mode": "implicit"}`'),
-        "prompt_cache_retention": (ACCEPTED, 'only `"in_memory"`'),
-        "reasoning": (ACCEPTED, 'only `effort: "none"`'),
-        "safety_identifier": (KEPT, "with the response"),
-        "service_tier": (HONOURED, "`auto`, `default`; `flex` waits behind interactive jobs"),
-        "store": (HONOURED, ""),
-        "stream": (HONOURED, ""),
-        "stream_options": (ACCEPTED, "`include_obfuscation` only as false"),
-        "temperature": (HONOURED, "0 to 2"),
-        "text": (HONOURED, '`format`: `text`, `json_object`, `json_schema`; `verbosity` only `"medium"`'),
-        "tool_choice": (HONOURED, "`none`, `auto`, `required`, a function, or `allowed_tools` of functions"),
-        "tools": (HONOURED, "functions; others are refused"),
-        "top_logprobs": (HONOURED, "0 to 20"),
-        "top_p": (HONOURED, ""),
-        "truncation": (ACCEPTED, 'only `"disabled"`'),
-        "user": (KEPT, "with the response"),
-    },
-    (
-        FunctionTool,
-        ResponseFormatText,
-        ResponseFormatTextJSONSchemaConfig,
-        ResponseFunctionToolCall,
-        ResponseOutputMessage,
-        ResponseOutputText,
-        ToolChoiceFunction,
-    ),
-)  # fmt: skip
-BATCHES = Family(
-    "batches",
-    (BatchCreateParams,),
-    (Batch,),
-    {
-        "completion_window": (HONOURED, "`24h`, or any number of `s`, `m`, `h`, `d` up to 30 days"),
-        "endpoint": (HONOURED, "`/v1/chat/completions` or `/v1/completions`"),
-        "input_file_id": (HONOURED, "a file of purpose `batch`"),
-        "metadata": (HONOURED, "up to 16 pairs"),
-        "output_expires_after": (HONOURED, "of the output and error file"),
-    },
-)
-MODELS = Family("models", (), (Model,))
-FAMILIES = (CHAT, COMPLETIONS, RESPONSES, BATCHES, MODELS)
+    @property
+    def speakable(self) -> set[str]:
+        """Those that text and functions can fill."""
+        some = {f"{a.__name__}.{p}" for a in self.answers for p in paths(a, spoken=self.spoken)}
+        some |= {f"{a.__name__}.{p}" for a in self.shallow for p in paths(a, shallow=True)}
+        return self.within(some) & self.readable
+
+    def within(self, names: set[str]) -> set[str]:
+        """Without what is beyond text and functions."""
+        patterns = [p for some in self.beyond.values() for p in some]
+        return {n for n in names if not any(fnmatchcase(n, p) for p in patterns)}
+
+    def row(self, found: set[str]) -> str:
+        """Its line of the table. `found`: the fields that answers had."""
+        cells = [
+            share(self.accepted, self.within(self.known)),
+            share(found, self.speakable),
+            share(self.accepted, self.known),
+            share(found, self.readable),
+        ]
+        return f"| {self.name} | {' | '.join(cells)} |"
 
 
 def paths(
-    model: type[BaseModel], at: str = "", spoken: tuple[type[BaseModel], ...] = ()
+    model: Model, at: str = "", spoken: tuple[Model, ...] = (), *, shallow: bool = False
 ) -> Iterator[str]:
-    """Every field that the client can read of an answer, by its path; a model in itself is not followed twice."""
+    """Every field that the client can read of an answer, by its path.
+
+    `spoken`: of several models follow these alone. `shallow`: follow only lists of plain values' own models.
+    """
     for name, info in model.model_fields.items():
-        path = f"{at}.{name}" if at else name
+        path = f"{at}.{info.alias or name}" if at else info.alias or name
         yield path
         found = list(_models(info.annotation))
-        for inner in [m for m in found if m in spoken] if spoken and len(found) > 1 else found:
-            if path.count(".") < 6:
-                yield from paths(inner, path, spoken)
+        several = len(found) > 1
+        if several and (spoken or shallow):
+            found = [m for m in found if m in spoken]
+        if shallow and name in ("response", "item", "part"):
+            continue
+        for inner in found:
+            if path.count(".") < MAX_DEPTH:
+                yield from paths(inner, path, spoken, shallow=shallow)
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+def _models(annotation: Any) -> Iterator[Model]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     elif typing.get_origin(annotation) in (typing.Union, UnionType, list, typing.Annotated):
@@ -201,9 +109,11 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def produced(answer: Any, at: str = "") -> Iterator[str]:
-    """The fields of one answer as it was sent."""
+    """The fields of one answer that had a value."""
     if isinstance(answer, dict):
         for name, value in answer.items():
+            if value is None or value in ({}, []):
+                continue
             path = f"{at}.{name}" if at else name
             yield path
             yield from produced(value, path)
@@ -212,19 +122,60 @@ def produced(answer: Any, at: str = "") -> Iterator[str]:
             yield from produced(one, at)
 
 
-def fields_table() -> str:
-    """The table of docs/openai-compatibility.md."""
+def had(model: Model, answer: Any) -> set[str]:
+    """The fields of an answer that the client reads as `model`."""
+    return {f"{model.__name__}.{path}" for path in produced(answer)}
+
+
+def share(part: set[str], whole: set[str]) -> str:
+    """`31 of 37 (84 %)`."""
+    if not whole:
+        return "none"
+    return f"{len(part & whole)} of {len(whole)} ({100 * len(part & whole) // len(whole)} %)"
+
+
+HEAD = (
+    "| family | request fields | response fields | of all types: request | of all types: response |\n"
+    "|---|---|---|---|---|"
+)
+
+
+def fields_table(families: tuple[Family, ...]) -> str:
+    """What happens to each request field, family by family."""
     lines = []
-    for family in (CHAT, COMPLETIONS, RESPONSES, BATCHES):
+    for family in families:
+        if not family.fields:
+            continue
         lines += [f"**{family.name}**", "", "| field | | |", "|---|---|---|"]
         lines += [
             f"| `{name}` | {fate} | {note} |"
-            for name, (fate, note) in sorted(family.fields.items())
+            for name, (fate, note) in sorted(
+                family.fields.items(), key=lambda f: ("." in f[0], f[0])
+            )
         ]
         lines.append("")
     return "\n".join(lines).strip()
 
 
-def share(part: set[str], whole: set[str]) -> str:
-    """`31 of 37 (84 %)`."""
-    return f"{len(part & whole)} of {len(whole)} ({100 * len(part & whole) // len(whole)} %)"
+def missing_list(families: tuple[Family, ...], found: dict[str, set[str]]) -> str:
+    """What the first two figures lack. `found`: the fields that answers had, by family."""
+    lines = []
+    for family in families:
+        for what, lacking in (
+            ("takes no", family.within(family.known) - family.accepted),
+            ("never fills", family.speakable - found[family.name]),
+        ):
+            if lacking:
+                names = ", ".join(f"`{name}`" for name in sorted(lacking))
+                lines.append(f"- **{family.name}** {what} {names}")
+    return "\n".join(lines)
+
+
+def beyond_list(families: tuple[Family, ...]) -> str:
+    """What the first two figures leave out, and why."""
+    lines = []
+    for family in families:
+        for reason, names in family.beyond.items():
+            shown = ", ".join(f"`{name}`" for name in names)
+            lines.append(f"- **{family.name}**: {reason}: {shown}")
+    return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from typing import Any
 
 import openai
@@ -41,6 +42,9 @@ def ask(ai: OpenAI) -> dict[str, Any]:
     assert response is not None
     again = ai.responses.retrieve(response.id, stream=True, starting_after=4)
     told = whole.choices[0].logprobs
+    called = ai.chat.completions.create(
+        model="rill", messages=SAID, functions=[{"name": "f"}], function_call={"name": "f"}
+    )
     return {
         "version": openai.__version__,
         "whole": [choice.message.content for choice in whole.choices],
@@ -52,7 +56,45 @@ def ask(ai: OpenAI) -> dict[str, Any]:
         "refused": refused,
         "response": [numbers, [event.sequence_number for event in again], response.status],
         "missing": missing,
+        "called": called.choices[0].message.function_call is not None,
+        "files": files(ai),
+        "batch": batch(ai),
     }
+
+
+def batch(ai: OpenAI) -> list[Any]:
+    """A batch of responses: how it ended, and whether the answer is the one that is got at once."""
+    body: dict[str, Any] = {"model": "rill", "input": "Tell me.", "max_output_tokens": 6}
+    line = {"custom_id": "a", "method": "POST", "url": "/v1/responses", "body": body}
+    sent = ai.files.create(file=("in.jsonl", json.dumps(line).encode()), purpose="batch")
+    made = ai.batches.create(
+        input_file_id=sent.id, endpoint="/v1/responses", completion_window="24h"
+    )
+    deadline = time.monotonic() + 60
+    while made.status not in ("completed", "failed") and time.monotonic() < deadline:
+        made = ai.batches.retrieve(made.id)
+    assert made.output_file_id is not None, made
+    told = json.loads(ai.files.content(made.output_file_id).read())["response"]["body"]
+    said = told["output"][0]["content"][0]["text"]
+    for left in ai.files.list():
+        ai.files.delete(left.id)
+    return [made.status, said == ai.responses.create(**body).output_text]
+
+
+def files(ai: OpenAI) -> list[Any]:
+    """A file sent whole and one in parts; what is read back of them, and what is left in the end."""
+    whole = ai.files.create(file=("a.jsonl", b"first"), purpose="batch")
+    upload = ai.uploads.create(
+        bytes=6, filename="b.jsonl", mime_type="application/jsonl", purpose="batch"
+    )
+    parts = [ai.uploads.parts.create(upload.id, data=data) for data in (b"sec", b"ond")]
+    done = ai.uploads.complete(upload.id, part_ids=[part.id for part in parts])
+    assert done.file is not None
+    ids = [whole.id, done.file.id]
+    read = [ai.files.content(one).read().decode() for one in ids]
+    listed = [one.filename for one in ai.files.list(purpose="batch", order="asc")]
+    deleted = [ai.files.delete(one).deleted for one in ids]
+    return [read, listed, deleted, len(list(ai.files.list()))]
 
 
 if __name__ == "__main__":

@@ -63,6 +63,21 @@ async def test_a_model_calls_when_it_wants_to(tooled: Rig) -> None:
             finish = chunk.choices[0].finish_reason or finish
         assert (content.strip(), finish) == ("Well.", "tool_calls")
         assert [c.function.arguments for c in calls if c.function] == [call.function.arguments]
+        # In the old words too; and as a response, whose words before the call are commentary.
+        old: Any = {"model": "tooled", "max_tokens": 60, "functions": [TOOLS[0]["function"]]}
+        legacy = (await ai.chat.completions.create(messages=calling, **old)).choices[0]
+        assert legacy.message.function_call is not None
+        assert legacy.message.function_call.model_dump() == call.function.model_dump()
+        assert (legacy.message.content, legacy.finish_reason) == ("Well.", "function_call")
+        flat: Any = [{"type": "function", **TOOLS[0]["function"]}]
+        words: Any
+        words, called = (
+            await ai.responses.create(
+                model="tooled", input="[call weather]", tools=flat, top_logprobs=0
+            )
+        ).output
+        assert (words.phase, called.type) == ("commentary", "function_call")
+        assert "".join(one.token for one in words.content[0].logprobs) == words.content[0].text
         # And it need not.
         talking: list[Any] = [{"role": "user", "content": "Only talk."}]
         said = (await ai.chat.completions.create(messages=talking, **asked)).choices[0]

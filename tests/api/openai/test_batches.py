@@ -212,4 +212,5 @@ async def test_webhooks_tell_of_the_batch_and_not_of_its_steps(
         ("batch.failed", f"evt_{bad.id}_failed"),
     ]
     tested = await client.post(f"{endpoint}/test", json={"event_type": "batch.expired"})
-    assert tested.status_code < 300, tested.text
+    # Nobody listens there; that the type is known is what counts.
+    assert asking.error(tested, 409)["code"] == "test_failed"

@@ -93,6 +93,30 @@ async def test_a_call_and_its_answer_go_back_into_the_conversation(ai: AsyncOpen
     assert said.choices[0].message.content
 
 
+async def test_functions_are_the_old_name_of_tools(ai: AsyncOpenAI) -> None:
+    old: dict[str, Any] = {
+        "model": "rill", "messages": SAID, "functions": [WEATHER["function"]],
+        "function_call": {"name": "weather"},
+    }  # fmt: skip
+    said = (await ai.chat.completions.create(**old)).choices[0]
+    assert said.message.tool_calls is None
+    assert said.message.function_call is not None
+    assert said.message.function_call.name == "weather"
+    assert json.loads(said.message.function_call.arguments) == CALLED
+    assert said.finish_reason == "stop"
+    name = arguments = ""
+    async for chunk in await ai.chat.completions.create(**old, stream=True):
+        if part := chunk.choices[0].delta.function_call:
+            name += part.name or ""
+            arguments += part.arguments or ""
+    assert (name, arguments) == ("weather", said.message.function_call.arguments)
+    back: list[Any] = [
+        *SAID, said.message.model_dump(), {"role": "function", "name": "weather", "content": "rain"}
+    ]  # fmt: skip
+    more = await ai.chat.completions.create(model="rill", messages=back, max_tokens=3)
+    assert more.choices[0].message.content
+
+
 async def test_text_parts_are_a_text(ai: AsyncOpenAI) -> None:
     parts: list[Any] = [{"type": "text", "text": "Tell me"}, {"type": "text", "text": "of it."}]
     one = await ai.chat.completions.create(

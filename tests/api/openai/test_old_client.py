@@ -50,4 +50,7 @@ async def test_the_old_client_gets_the_same(rig: Rig, key: str, old_client: Path
     assert numbers == list(range(len(numbers)))
     assert (again, status) == (numbers[5:], "incomplete")
     assert "rill" in got["models"]
+    assert got["called"]
+    assert got["batch"] == ["completed", True]
+    assert got["files"] == [["first", "second"], ["a.jsonl", "b.jsonl"], [True, True], 0]
     assert (got["refused"], got["missing"]) == ("temperature", "model_not_found")

@@ -67,3 +67,23 @@ async def test_a_response_format_is_met(engine_rig: Rig) -> None:
         )
         jsonschema.validate(json.loads(said.choices[0].message.content or ""), SCHEMA)
         assert said.choices[0].finish_reason == "stop"
+
+
+async def test_a_response_is_replayed_with_the_probabilities_of_its_deltas(engine_rig: Rig) -> None:
+    asked_for: dict[str, Any] = {
+        "model": "rill", "input": SAID, "max_output_tokens": 80, "top_logprobs": 2, "temperature": 1.5
+    }  # fmt: skip
+    async with await asked(engine_rig) as ai:
+        live: list[Any] = [e async for e in await ai.responses.create(**asked_for, stream=True)]
+        again = await ai.responses.retrieve(live[-1].response.id, stream=True)
+        assert [e.to_dict() async for e in again] == [e.to_dict() for e in live]
+    said = heard = ""
+    for event in live:
+        if event.type == "response.output_text.delta":
+            said += event.delta
+            heard += "".join(one.token for one in event.logprobs)
+            assert said.startswith(heard)
+    (message,) = live[-1].response.output
+    assert len(message.content[0].logprobs) == live[-1].response.usage.output_tokens
+    assert said == message.content[0].text
+    assert heard

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import httpx2
+import openai
 import pytest
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 from redis.asyncio import Redis
 
 from core.events.log import connect
@@ -16,7 +19,12 @@ from tests.api.openai.test_responses import events
 from tests.rig import Rig
 
 PATH = "/v1/responses"
-ASKED = {"model": "rill", "input": "The river", "max_output_tokens": 400, "background": True}
+ASKED: dict[str, Any] = {
+    "model": "rill",
+    "input": "The river",
+    "max_output_tokens": 400,
+    "background": True,
+}
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +76,39 @@ async def worker_killed(rig: Rig) -> None:
     worker = rig.process("inference")
     await asyncio.to_thread(worker.kill)
     await asyncio.to_thread(worker.start, 60)
+
+
+async def cut_off(rig: Rig, ai: AsyncOpenAI, seen: list[Any]) -> None:
+    """Create a stream and kill the process that sends it."""
+    async for event in await ai.responses.create(**ASKED, stream=True):
+        seen.append(event)
+        if len(seen) == 40:
+            await asyncio.to_thread(rig.process("api").kill)
+
+
+@pytest.mark.fault
+async def test_openais_client_goes_on_where_a_killed_api_cut_its_stream(fragile: Rig) -> None:
+    """Created as a stream in the background, the process that sends it killed, resumed from another."""
+    ai = AsyncOpenAI(
+        base_url=f"{fragile.base_url}/v1",
+        api_key=await fragile.key(new_id("t")),
+        http_client=DefaultAsyncHttpxClient(trust_env=False, timeout=60),
+    )
+    seen: list[Any] = []
+    async with ai:
+        with pytest.raises((openai.APIError, httpx2.HTTPError)):
+            await cut_off(fragile, ai, seen)
+        cursor, response_id = seen[-1].sequence_number, seen[0].response.id
+        await asyncio.to_thread(fragile.process("api").start, 60)
+        again = await ai.responses.retrieve(response_id, stream=True, starting_after=cursor)
+        seen += [event async for event in again]
+        whole = [e async for e in await ai.responses.retrieve(response_id, stream=True)]
+    assert [e.sequence_number for e in seen] == list(range(len(seen)))
+    final = seen[-1]
+    assert final.type == "response.incomplete"
+    said = "".join(e.delta for e in seen if e.type == "response.output_text.delta")
+    assert said == final.response.output_text
+    assert [e.to_dict() for e in whole] == [e.to_dict() for e in seen]
 
 
 @pytest.mark.fault

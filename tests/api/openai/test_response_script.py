@@ -6,12 +6,13 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.routes.openai import response_output as output
 from api.routes.openai.response_script import BLOCK, Event, Script, blocks
 from core.ids import new_id
 from core.jobs import tools
 from core.jobs.job import Job
 from core.jobs.tools import CLOSE, OPEN, Choice
+from core.openai import response_output as output
+from core.openai.likely import chat
 
 JOB = new_id("job")
 TEXT = st.text(st.sampled_from('ab \n{}"<tool_call>/é河🦀'), max_size=80)
@@ -33,10 +34,29 @@ def job(use: str, text: str, state: str) -> Job:
         "tool_calls": told,
         "finish_reason": "stop",
     }
-    result = (
-        {"finish_reason": "stop", "choices": [said]} if state == "succeeded" else {"text": text}
-    )
+    said["logprobs"] = likely(text)
+    partial = {"text": text, "choices": [said]}
+    result = {"finish_reason": "stop", "choices": [said]} if state == "succeeded" else partial
     return Job(id=JOB, state=state, result=result, spec={"tools": [{}], "tool_choice": choice})
+
+
+def likely(text: str) -> list[dict[str, Any]]:
+    """As results have it, of tokens of a few bytes each, some of which end within a character."""
+    raw, size = text.encode(), [1, 3, 2, 5]
+    found: list[dict[str, Any]] = []
+    at = 0
+    while at < len(raw):
+        piece = raw[at : at + size[len(found) % 4]]
+        token = piece.decode(errors="replace")
+        found.append({"token": token, "logprob": -1.0 * at, "bytes": list(piece), "top": []})
+        at += len(piece)
+    return found
+
+
+def known(text: str, seen: str) -> list[dict[str, Any]]:
+    """Of the whole text's tokens those that a reader of its beginning knows: none is told before its text is."""
+    shown: list[dict[str, Any]] = chat(likely(text))["content"]
+    return output.within(seen, shown)
 
 
 def chosen(use: str) -> Choice:
@@ -45,10 +65,12 @@ def chosen(use: str) -> Choice:
 
 def told(use: str, seen: list[str], ended: Job) -> list[Event]:
     """The events for a reader that saw the text grow in these steps."""
+    assert ended.result is not None
+    whole = ended.result["choices"][0]["text"]
     script = Script(JOB, chosen(use))
     events = [*script.accepted(), *script.running()]
     for text in seen:
-        events += script.more(text)
+        events += script.more(text, known(whole, text))
     return events + list(script.end(output.ended(ended), "completed"))
 
 
@@ -73,7 +95,7 @@ def test_a_reader_that_comes_back_misses_and_repeats_nothing(
     script = Script(JOB, chosen(use))
     before = [*script.accepted(), *script.running()]
     for part in seen[:left]:
-        before += script.more(part)
+        before += script.more(part, known(text, part))
     cursor = before[-1][0]
     after = [event for event in told(use, seen[left:], ended) if event[0] > cursor]
     events = before + after
@@ -85,6 +107,9 @@ def test_a_reader_that_comes_back_misses_and_repeats_nothing(
             if kind.endswith(".delta") and d["output_index"] == index
         ]
         assert "".join(deltas) == item.text
+        heard = [one for _, kind, d in events if kind.endswith("text.delta")
+                 and d["output_index"] == index for one in d["logprobs"]]  # fmt: skip
+        assert heard == output.within(item.text, item.logprobs)
 
 
 @given(TEXT, st.integers(0, 80))

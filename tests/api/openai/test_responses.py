@@ -1,5 +1,6 @@
 """/v1/responses with OpenAI's own client: made at once, in the background, followed, gone on from."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -104,6 +105,19 @@ async def test_streamed_and_replayed_from_every_number(
         assert await events(client, last.response.id, number) == replay[number + 1 :]
 
 
+async def test_fifty_events_are_replayed_as_they_were(
+    ai: AsyncOpenAI, client: httpx.AsyncClient
+) -> None:
+    asked = ASKED | {"max_output_tokens": 60}
+    live = [e async for e in await ai.responses.create(**asked, background=True, stream=True)]
+    last: Any = live[-1]
+    after = last.sequence_number - 50
+    again = await ai.responses.retrieve(last.response.id, stream=True, starting_after=after)
+    replay = [event async for event in again]
+    assert len(replay) == 50
+    assert [e.to_dict() for e in replay] == [e.to_dict() for e in live[after + 1 :]]
+
+
 async def test_the_clients_helper_streams_and_resumes(ai: AsyncOpenAI) -> None:
     # An answer of this form ends by itself, long before its limit.
     fmt: Any = {"format": {"type": "json_schema", "name": "a", "schema": {"enum": ["yes", "no"]}}}
@@ -127,9 +141,17 @@ async def test_cancelling_is_for_background_and_idempotent(ai: AsyncOpenAI) -> N
     stopped = await ai.responses.cancel(said.id)
     assert stopped.status == "cancelled"
     assert (await ai.responses.cancel(said.id)).status == "cancelled"
+    both = await asyncio.gather(*(ai.responses.cancel(said.id) for _ in range(4)))
+    assert {one.status for one in both} == {"cancelled"}
+    done = await whole(ai, (await ai.responses.create(**ASKED, background=True)).id)
+    assert (await ai.responses.cancel(done.id)).model_dump() == done.model_dump()
     at_once = await ai.responses.create(**ASKED)
     with pytest.raises(openai.BadRequestError):
         await ai.responses.cancel(at_once.id)
+    await ai.responses.delete(said.id)
+    for again in (ai.responses.cancel, ai.responses.delete, ai.responses.input_items.list):
+        with pytest.raises(openai.NotFoundError):
+            await again(said.id)
 
 
 async def test_deleted_and_unstored_ones_are_not_found(
@@ -226,10 +248,11 @@ async def test_log_probabilities_and_counts(ai: AsyncOpenAI) -> None:
     [
         ({"conversation": "conv_1"}, "conversation"),
         ({"prompt": {"id": "p"}}, "prompt"),
-        ({"truncation": "auto"}, "truncation"),
+        ({"truncation": "middle"}, "truncation"),
+        ({"input": [{"type": "item_reference", "id": "x", "role": "user"}]}, "input.0"),
         ({"reasoning": {"effort": "high"}}, "reasoning.effort"),
         ({"tools": [{"type": "web_search"}]}, "tools.0.type"),
-        ({"input": [{"type": "item_reference", "id": "x"}]}, "input.0.type"),
+        ({"input": [{"type": "item_reference", "id": "x"}]}, "input.0.id"),
         (
             {"input": [{"role": "user", "content": [{"type": "input_image"}]}]},
             "input.0.content.0.type",

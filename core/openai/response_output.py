@@ -9,6 +9,8 @@ from core.jobs.job import TERMINAL, Job, State
 from core.jobs.tools import Choice
 from core.openai import answers, likely
 
+FINAL, COMMENTARY = "final_answer", "commentary"
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -23,6 +25,8 @@ class Item:
     at_once: bool = False
     cut: bool = False
     logprobs: list[dict[str, Any]] = field(default_factory=list)
+    # What a message is to the turn, once that is known: words before calls, or the answer itself.
+    phase: str | None = None
 
     def shown(self, *, begun: bool = False) -> dict[str, Any]:
         """As clients read it; `begun`: before anything of it was said."""
@@ -37,9 +41,10 @@ class Item:
                 "arguments": "" if begun else self.text,
             }
         content = [] if begun else [self.part()]
-        return {
+        message = {
             "id": self.id, "type": "message", "status": status, "role": "assistant", "content": content
         }  # fmt: skip
+        return message if begun or self.phase is None else message | {"phase": self.phase}
 
     def part(self, *, begun: bool = False) -> dict[str, Any]:
         return {
@@ -60,8 +65,13 @@ def _call(job_id: str, number: int, name: str, text: str, **more: Any) -> Item:
     return Item(f"fc_{tail}{number:02d}", text, name, **known)
 
 
-def so_far(job_id: str, use: Choice, text: str) -> Item | None:
-    """The item that is being said. Text that may turn out to be a call is no part of one yet."""
+def so_far(
+    job_id: str, use: Choice, text: str, told: list[dict[str, Any]] | None = None
+) -> Item | None:
+    """The item that is being said. Text that may turn out to be a call is no part of one yet.
+
+    `told`: log probabilities of the tokens so far, as the answer shows them.
+    """
     match use.kind:
         case "required":
             return None
@@ -69,7 +79,17 @@ def so_far(job_id: str, use: Choice, text: str) -> Item | None:
             return _call(job_id, 0, use.name or "", text, open=True) if text else None
         case "auto":
             text = before_call(text)
-    return _message(job_id, text, open=True) if text else None
+    return _message(job_id, text, open=True, logprobs=told or []) if text else None
+
+
+def within(text: str, told: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of the log probabilities those of tokens that end within `text`, counted in bytes."""
+    size, end = len(text.encode()), 0
+    for count, one in enumerate(told):
+        end += len(one["bytes"])
+        if end > size:
+            return told[:count]
+    return told
 
 
 def before_call(text: str) -> str:
@@ -84,14 +104,20 @@ def ended(job: Job) -> list[Item]:
         return _succeeded(job, use, answers.choices(job.result or {})[0])
     said = choices(job.progress)[0] if job.progress is not None else job.result or {}
     text = said.get("text", "")
+    told = _told(said) or _told(next(iter(said.get("choices") or ()), {}))
     if State(job.state) not in TERMINAL:
-        item = so_far(job.id, use, text)
+        item = so_far(job.id, use, text, told)
         return [] if item is None else [item]
     if not text:
         return []
     if use.kind == "named":
         return [_call(job.id, 0, use.name or "", text, cut=True)]
-    return [_message(job.id, text, cut=True)]
+    return [_message(job.id, text, cut=True, logprobs=told)]
+
+
+def _told(one: dict[str, Any]) -> list[dict[str, Any]]:
+    content: list[dict[str, Any]] = likely.chat(one.get("logprobs") or [])["content"]
+    return content
 
 
 def choice_of(job: Job) -> Choice:
@@ -101,13 +127,14 @@ def choice_of(job: Job) -> Choice:
 def _succeeded(job: Job, use: Choice, one: dict[str, Any]) -> list[Item]:
     text, calls = one["text"], one.get("tool_calls") or []
     cut = one["finish_reason"] == "length"
-    told = likely.chat(one["logprobs"])["content"] if one.get("logprobs") else []
+    told = _told(one)
     if use.kind == "named":
         return [_call(job.id, 0, use.name or "", text, cut=cut)]
     if not calls:
-        return [_message(job.id, text, cut=cut, logprobs=told)]
+        return [_message(job.id, text, cut=cut, logprobs=told, phase=None if cut else FINAL)]
     words = before_call(text) if use.kind == "auto" else ""
-    items = [_message(job.id, words)] if words else []
+    before = {"logprobs": within(words, told), "phase": COMMENTARY}
+    items = [_message(job.id, words, **before)] if words else []
     for number, call in enumerate(calls):
         known = call["function"]
         items.append(

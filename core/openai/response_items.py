@@ -11,14 +11,16 @@ _ROLES = ("user", "assistant", "system", "developer")
 _STATUS = ("in_progress", "completed", "incomplete")
 # Fields of items that say nothing to a model: clients send back what they were given.
 _SILENT = {"id", "status", "phase"}
+_PHASES = ("commentary", "final_answer")
 _FIELDS = {
     "message": {"type", "role", "content"},
     "function_call": {"type", "call_id", "name", "arguments"},
     "function_call_output": {"type", "call_id", "output"},
 }
 # By the role that may say them, the types of text parts.
-_PARTS = {"assistant": ("output_text", "input_text")}
-_TEXT = {"type", "text"}
+_PARTS = {"assistant": ("output_text", "input_text", "refusal")}
+# The field that holds a part's text, where it is not `text`.
+_FIELD = {"refusal": "refusal"}
 _TOLD = {"annotations", "logprobs"}
 _ID = {"message": "msg", "function_call": "fc", "function_call_output": "fco"}
 
@@ -55,7 +57,7 @@ def _item(one: Any, at: str) -> Item:
                     f"{at}.role must be one of {', '.join(_ROLES)}", param=f"{at}.role"
                 )
             content = _parts(said.get("content"), said["role"], f"{at}.content")
-            made |= {"role": said["role"], "content": content}
+            made |= {"role": said["role"], "content": content} | _phase(said, at)
         case "function_call":
             made |= {name: _text(said, name, at) for name in ("call_id", "name", "arguments")}
         case _:
@@ -64,6 +66,17 @@ def _item(one: Any, at: str) -> Item:
                 output = _parts(output, "tool", f"{at}.output")
             made |= {"call_id": _text(said, "call_id", at), "output": output}
     return made | {"status": said.get("status", "completed")}
+
+
+def _phase(said: Item, at: str) -> Item:
+    if "phase" not in said:
+        return {}
+    if said["phase"] not in _PHASES or said["role"] != "assistant":
+        raise InvalidInput(
+            f"{at}.phase must be one of {', '.join(_PHASES)}, of an assistant's message",
+            param=f"{at}.phase",
+        )
+    return {"phase": said["phase"]}
 
 
 def _text(said: Item, name: str, at: str) -> str:
@@ -89,12 +102,14 @@ def _parts(content: Any, role: str, at: str) -> list[Item]:
                 param=f"{here}.type",
                 code="unsupported_value",
             )
-        told = _TOLD if kind == "output_text" else set()
-        for name in {n for n, v in part.items() if v is not None} - _TEXT - told:
+        field = _FIELD.get(str(kind), "text")
+        told = {"type", field} | (_TOLD if kind == "output_text" else set())
+        for name in {n for n, v in part.items() if v is not None} - told:
             raise InvalidInput(f"{here}.{name} is not supported here", param=f"{here}.{name}")
-        if not isinstance(part.get("text"), str):
-            raise InvalidInput(f"{here}.text must be a text", param=f"{here}.text")
-        made.append({"type": kind, "text": part["text"]} | _nothing(str(kind)))
+        if not isinstance(part.get(field), str):
+            raise InvalidInput(f"{here}.{field} must be a text", param=f"{here}.{field}")
+        said = {"logprobs": part["logprobs"]} if part.get("logprobs") else {}
+        made.append({"type": kind, field: part[field]} | _nothing(str(kind)) | said)
     return made
 
 
@@ -128,7 +143,20 @@ def messages(conversation: list[Item]) -> list[dict[str, Any]]:
 
 
 def _joined(parts: list[Item]) -> str:
-    return "\n".join(part["text"] for part in parts)
+    return "\n".join(part[_FIELD.get(part["type"], "text")] for part in parts)
+
+
+def listed(item: Item, *, likely: bool) -> Item:
+    """As a list of input shows it; `likely`: with the log probabilities that came with it."""
+    if likely or not isinstance(item.get("content"), list):
+        return item
+    parts = [{k: v for k, v in part.items() if k != "logprobs"} for part in item["content"]]
+    return item | {"content": parts}
+
+
+def cuts(said: list[dict[str, Any]]) -> list[int]:
+    """Where a conversation may begin when its oldest messages are dropped: not with the answer to a call."""
+    return [at for at in range(1, len(said)) if said[at]["role"] != "tool"]
 
 
 def said(output: list[Item]) -> Iterator[Item]:

@@ -4,15 +4,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from api.routes.openai import response_items
 from core.errors import InvalidInput
 from core.jobs.kinds import InferenceJob, MetadataKey, MetadataValue
 from core.jobs.messages import Name
 from core.jobs.responses import Asking
 from core.jobs.sampling import storable
 from core.jobs.structured import sound_schema
-from core.openai import shapes
-from core.openai.shapes import Refused
+from core.openai import response_items, shapes
+from core.openai.shapes import CacheOptions, CacheRetention, Refused
 
 LOGPROBS = "message.output_text.logprobs"
 # What the spec calls otherwise than this request.
@@ -84,10 +83,12 @@ class Reasoning(_Strict):
 
 
 class StreamOptions(_Strict):
-    include_obfuscation: Annotated[Any, Refused("Streams are not padded.", (False,))] = None
+    include_obfuscation: bool | None = None
 
 
-_INPUT = Field(description="a text, or items: message, function_call, function_call_output")
+_INPUT = Field(
+    description="a text, or items: message, function_call, function_call_output, item_reference"
+)
 
 
 class Prompted(_Strict):
@@ -102,9 +103,7 @@ class Prompted(_Strict):
     parallel_tool_calls: bool | None = None
     text: TextOptions | None = None
     reasoning: Reasoning | None = None
-    truncation: Annotated[
-        Any, Refused("Nothing of a conversation is dropped; shorten it.", ("disabled",))
-    ] = None
+    truncation: Literal["auto", "disabled"] | None = None
     conversation: Annotated[Any, Refused("Use previous_response_id.")] = None
 
     def called(self) -> tuple[list[dict[str, Any]] | None, Any]:
@@ -187,17 +186,17 @@ class Ask(Prompted):
     ] = None
     moderation: Annotated[Any, Refused()] = None
     prompt: Annotated[Any, Refused("Send its text.")] = None
-    prompt_cache_options: Annotated[
-        Any, Refused("The prefix cache keeps what it has room for.", ({"mode": "implicit"},))
-    ] = None
-    prompt_cache_retention: Annotated[
-        Any, Refused("The prefix cache lives in memory.", ("in_memory",))
-    ] = None
+    prompt_cache_options: CacheOptions = None
+    prompt_cache_retention: CacheRetention = None
     idempotency_key: str | None = Field(None, description="the Idempotency-Key header, in the body")
 
     @property
     def stored(self) -> bool:
         return self.store is not False
+
+    @property
+    def padded(self) -> bool:
+        return bool(self.stream_options and self.stream_options.include_obfuscation)
 
     @property
     def window(self) -> str | None:
