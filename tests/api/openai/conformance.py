@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from types import NoneType, UnionType
 from typing import Any
 
-from openai.types import Batch, BatchCreateParams, Completion, Model
+from openai.types import Batch, BatchCreateParams, Completion, CreateEmbeddingResponse, Model
 from openai.types import completion_create_params as completion_params
+from openai.types import embedding_create_params as embedding_params
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.chat import completion_create_params as chat_params
 from openai.types.responses import (
@@ -174,8 +175,26 @@ BATCHES = Family(
         "output_expires_after": (HONOURED, "of the output and error file"),
     },
 )
+EMBEDDINGS = Family(
+    "embeddings",
+    (embedding_params.EmbeddingCreateParams,),
+    (CreateEmbeddingResponse,),
+    {
+        "dimensions": (
+            HONOURED,
+            "by models trained to be shortened; with others only their own number",
+        ),
+        "encoding_format": (HONOURED, "`float`, `base64`"),
+        "input": (
+            HONOURED,
+            "a text, token ids, or up to 2048 of either; what is too long is refused, never cut",
+        ),
+        "model": (HONOURED, "an embedding model of the catalog"),
+        "user": (KEPT, "as the job's metadata"),
+    },
+)
 MODELS = Family("models", (), (Model,))
-FAMILIES = (CHAT, COMPLETIONS, RESPONSES, BATCHES, MODELS)
+FAMILIES = (CHAT, COMPLETIONS, RESPONSES, BATCHES, EMBEDDINGS, MODELS)
 
 
 def paths(
@@ -215,7 +234,7 @@ def produced(answer: Any, at: str = "") -> Iterator[str]:
 def fields_table() -> str:
     """The table of docs/openai-compatibility.md."""
     lines = []
-    for family in (CHAT, COMPLETIONS, RESPONSES, BATCHES):
+    for family in (CHAT, COMPLETIONS, RESPONSES, BATCHES, EMBEDDINGS):
         lines += [f"**{family.name}**", "", "| field | | |", "|---|---|---|"]
         lines += [
             f"| `{name}` | {fate} | {note} |"

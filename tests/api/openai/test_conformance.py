@@ -19,6 +19,7 @@ from tests.api.openai.conformance import (
     BATCHES,
     CHAT,
     COMPLETIONS,
+    EMBEDDINGS,
     FAMILIES,
     REFUSED,
     RESPONSES,
@@ -26,6 +27,7 @@ from tests.api.openai.conformance import (
 )
 from tests.rig import ROOT
 
+pytestmark = pytest.mark.usefixtures("embedder")
 PAGE = ROOT / "docs" / "openai-compatibility.md"
 SAID = [{"role": "user", "content": "x"}]
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -33,11 +35,13 @@ BASE: dict[str, dict[str, Any]] = {
     "chat": {"model": "rill", "messages": SAID, "max_tokens": 2},
     "completions": {"model": "rill", "prompt": "x", "max_tokens": 2},
     "responses": {"model": "rill", "input": "x", "max_output_tokens": 2},
+    "embeddings": {"model": "scripted-embedder", "input": "x"},
 }
 PATH = {
     "chat": "/v1/chat/completions",
     "completions": "/v1/completions",
     "responses": "/v1/responses",
+    "embeddings": "/v1/embeddings",
 }
 # For each accepted field something that is not its default, and what it cannot be sent without.
 SAMPLES: dict[str, dict[str, Any]] = {
@@ -53,6 +57,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "response_format": {"response_format": {"type": "json_object"}}, "verbosity": {"verbosity": "medium"},
     "service_tier": {"service_tier": "flex"}, "store": {"store": False}, "best_of": {"best_of": 1},
     "tool_choice": {"tools": [TOOL], "tool_choice": "required"}, "echo": {"echo": True},
+    "dimensions": {"dimensions": 64}, "encoding_format": {"encoding_format": "base64"}, "input": {},
     "tools": {"tools": [TOOL], "tool_choice": "none"}, "top_logprobs": {"logprobs": True, "top_logprobs": 1},
 }  # fmt: skip
 
@@ -79,7 +84,7 @@ def sample(family: Family, name: str) -> dict[str, Any]:
     return SAMPLES[name]
 
 
-@pytest.mark.parametrize("family", [CHAT, COMPLETIONS, RESPONSES], ids=lambda f: f.name)
+@pytest.mark.parametrize("family", [CHAT, COMPLETIONS, RESPONSES, EMBEDDINGS], ids=lambda f: f.name)
 async def test_the_table_lists_the_packages_fields_and_says_what_happens(
     client: httpx.AsyncClient, family: Family
 ) -> None:
@@ -123,6 +128,9 @@ async def shown(client: httpx.AsyncClient, family: Family) -> set[str]:
         return set(conformance.produced((await client.get("/v1/models/rill")).json()))
     if family is RESPONSES:
         return await shown_of_responses(client)
+    if family is EMBEDDINGS:
+        made = (await client.post(PATH[family.name], json=BASE[family.name])).json()
+        return {f"{family.answers[0].__name__}.{path}" for path in conformance.produced(made)}
     found: set[str] = set()
     wishes: list[dict[str, Any]] = [{"logprobs": True, "top_logprobs": 1}] if family is CHAT else [
         {"logprobs": 1}
