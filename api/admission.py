@@ -5,8 +5,9 @@ import asyncio
 from api.deps import Parts
 from core.catalog import models, tokenizer
 from core.catalog.models import Served
+from core.jobs import embedding
 from core.jobs.inference import check, check_length, needs_text, template_input
-from core.jobs.kinds import JobSpec
+from core.jobs.kinds import EmbeddingJob, InferenceJob, JobSpec
 
 # A token is at least one byte, and a chat template adds some: below this bound nothing is counted.
 _TEMPLATE_BYTES = 256
@@ -15,13 +16,32 @@ _INLINE_BYTES = 4000
 
 async def admit(parts: Parts, spec: JobSpec, *, param: str) -> Served:
     """The model a job will run on. Raises InvalidInput naming the field at fault."""
-    model = models.resolve(spec.model, await parts.served(), parts.settings, param=param)
+    model = models.resolve(
+        spec.model, await parts.served(), parts.settings, param=param, kind=spec.kind
+    )
     await admit_to(model, spec)
     return model
 
 
 async def admit_to(model: Served, spec: JobSpec) -> None:
     """Raises InvalidInput when `model` cannot serve this spec."""
+    match spec:
+        case InferenceJob():
+            await _admit_inference(model, spec)
+        case EmbeddingJob():
+            await _admit_embedding(model, spec)
+
+
+async def _admit_embedding(model: Served, spec: EmbeddingJob) -> None:
+    embedding.check(spec, model)
+    text = await asyncio.to_thread(tokenizer.load, model.source)
+    if sum(map(len, spec.input)) <= _INLINE_BYTES:
+        embedding.token_ids(spec, text, model.context)
+    else:
+        await asyncio.to_thread(embedding.token_ids, spec, text, model.context)
+
+
+async def _admit_inference(model: Served, spec: InferenceJob) -> None:
     wanted = max(spec.max_tokens, 1)
     # Without prompt_logprobs nothing looks at each token, so a prompt that surely fits is not counted.
     if isinstance(spec.prompt, str) and not needs_text(spec):
@@ -33,7 +53,7 @@ async def admit_to(model: Served, spec: JobSpec) -> None:
     check_length(await _count(text, spec), wanted, model.context)
 
 
-async def room(model: Served, spec: JobSpec) -> int:
+async def room(model: Served, spec: InferenceJob) -> int:
     """Tokens that the context leaves for an answer. Raises InvalidInput when it leaves none."""
     text = await asyncio.to_thread(tokenizer.load, model.source)
     # What a template makes of tools that it does not take is not known: that is refused first.
@@ -43,20 +63,20 @@ async def room(model: Served, spec: JobSpec) -> int:
     return model.context - count
 
 
-async def counted(model: Served, spec: JobSpec) -> int:
+async def counted(model: Served, spec: InferenceJob) -> int:
     """Tokens of the prompt as `model` is given it. Raises InvalidInput."""
     text = await asyncio.to_thread(tokenizer.load, model.source)
     check(spec, text)
     return await _count(text, spec)
 
 
-async def _count(text: tokenizer.Text, spec: JobSpec) -> int:
+async def _count(text: tokenizer.Text, spec: InferenceJob) -> int:
     body = template_input(spec)
     if _bytes(spec) <= _INLINE_BYTES:
         return len(tokenizer.prompt_ids(text, body))
     return len(await asyncio.to_thread(tokenizer.prompt_ids, text, body))
 
 
-def _bytes(spec: JobSpec) -> int:
+def _bytes(spec: InferenceJob) -> int:
     prompt = len(spec.prompt.encode()) if isinstance(spec.prompt, str) else len(spec.prompt or ())
     return prompt + sum(m.size + _TEMPLATE_BYTES for m in spec.messages or ())

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from core import errors
+from core.jobs.kinds import KINDS
 
 log = structlog.get_logger(__name__)
 
@@ -99,6 +100,11 @@ async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first: dict[str, Any] = error.errors()[0]
     where = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
+    if first["loc"][:1] == ("body",) and len(where) > 1 and where[0] in KINDS:
+        # Of a spec, pydantic names first which of the kinds it read it as.
+        where = where[1:]
+    if str(first["type"]).startswith("union_tag"):
+        where = ["kind"]
     param = ".".join(where) or None
     if first["type"] == "json_invalid":
         reason = first.get("ctx", {}).get("error", "")
@@ -107,7 +113,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
             code="invalid_json",
         )  # fmt: skip
     message = first["msg"].removeprefix("Value error, ")
-    if first["loc"] == ("body",) and first["type"] != "value_error":
+    if not where and first["loc"] == ("body",) and first["type"] != "value_error":
         if isinstance(error.body, bytes):
             # FastAPI leaves a body as bytes when its content type does not say JSON.
             return envelope(

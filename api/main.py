@@ -13,7 +13,16 @@ from api.deps import CallerDep, Parts
 from api.middleware import Around, BodyLimit
 from api.multipart import OVERHEAD_BYTES
 from api.routes import events, generate, health, jobs, webhooks
-from api.routes.openai import batch_stream, batches, chat, completions, files, responses, uploads
+from api.routes.openai import (
+    batch_stream,
+    batches,
+    chat,
+    completions,
+    embeddings,
+    files,
+    responses,
+    uploads,
+)
 from api.routes.openai import models as openai_models
 from api.streams import Hub
 from core import status, telemetry
@@ -44,7 +53,8 @@ def create_app(config: Settings | None = None) -> FastAPI:
         openapi_url=None,
     )
     native = (jobs, events, generate, webhooks, health)
-    theirs = (chat, completions, responses, openai_models, files, uploads, batches, batch_stream)
+    texts = (chat, completions, embeddings, responses, openai_models)
+    theirs = (*texts, files, uploads, batches, batch_stream)
     for module in (*native, *theirs):
         app.include_router(module.router)
     app.add_middleware(

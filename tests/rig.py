@@ -11,7 +11,7 @@ import httpx
 from alembic import command
 from alembic.config import Config
 
-from core.config import Settings, settings
+from core.config import MODEL_FOLDER, Settings, settings
 from core.db.session import Database
 from core.security import keys
 from infra.folder import free_port
@@ -20,6 +20,7 @@ from infra.part import Part
 
 ROOT = Path(__file__).parent.parent
 SCRIPTED = "tests.fakes.engine:ScriptedEngine"
+SCRIPTED_EMBEDDER = "tests.fakes.embedder:ScriptedEmbedder"
 
 
 def migrate(url: str) -> None:
@@ -40,7 +41,8 @@ def migrate(url: str) -> None:
 
 @dataclass
 class Rig:
-    """`env`: settings beside the stack's own. Processes are named api, control, inference, webhooks."""
+    """`env`: settings beside the stack's own. Processes are named api, control, inference, webhooks,
+    embedding."""
 
     folder: Path
     env: dict[str, str] = field(default_factory=dict)
@@ -55,6 +57,9 @@ class Rig:
     def environment(self) -> dict[str, str]:
         defaults = {
             "PENSTOCK_ENGINE": SCRIPTED,
+            "PENSTOCK_EMBEDDING_ENGINE": SCRIPTED_EMBEDDER,
+            "PENSTOCK_EMBEDDING_MODEL": str(MODEL_FOLDER),
+            "PENSTOCK_EMBEDDING_MODEL_NAME": "scripted-embedder",
             "PENSTOCK_SCRIPTED_DIR": str(self.folder),
             "PENSTOCK_WEBHOOK_ALLOW_NETS": "127.0.0.0/8",
             "PENSTOCK_WEBHOOK_ALLOW_HTTP": "true",
@@ -96,7 +101,7 @@ class Rig:
             port = self.ports[label] = free_port()
             path = "/health/live" if name == "api" else "/health/ready"
             arguments = ["api", "--port", str(port)] if name == "api" else [name]
-            if name in ("inference", "webhooks"):
+            if name in ("inference", "webhooks", "embedding"):
                 arguments = ["worker", name]
             env = self.environment
             if name != "api":

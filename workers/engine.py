@@ -1,6 +1,6 @@
-"""The engine seam: what a worker needs of anything that turns prompt tokens into text."""
+"""The engine seams: what a worker needs of anything that turns tokens into text, or into vectors."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -70,11 +70,20 @@ class Chunk:
     cached: int | None = None
 
 
-class Engine(Protocol):
-    """One loaded model that runs many requests at once."""
+class Loaded(Protocol):
+    """One model in a worker process, whatever it does."""
 
     async def start(self) -> Served:
         """Load the model; seconds to minutes. Raises when it cannot be served."""
+
+    def idle_s(self) -> float:
+        """Seconds since it last made progress on any request; 0 when it has none."""
+
+    async def close(self) -> None: ...
+
+
+class Engine(Loaded, Protocol):
+    """One that writes, many requests at once."""
 
     def generate(self, request: Request) -> AsyncGenerator[Chunk, None]:
         """Chunks until the request ends; closing the generator drops the request at once.
@@ -82,7 +91,10 @@ class Engine(Protocol):
         Raises EngineDead, Refused for a request this engine can never serve.
         """
 
-    def idle_s(self) -> float:
-        """Seconds since the engine last made progress on any request; 0 when it has none."""
 
-    async def close(self) -> None: ...
+class Embedder(Loaded, Protocol):
+    """One that makes a vector of a text."""
+
+    async def embed(self, texts: Sequence[Sequence[int]]) -> list[bytes]:
+        """A vector for each list of token ids: float32, little-endian, as long as the model's `dimensions`
+        and of length 1 where the model says so."""

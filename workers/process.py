@@ -12,15 +12,18 @@ from core.config import Settings
 from core.db.gather import Gather
 from core.db.session import Database
 from core.events.log import POKE_CHANNEL, ROOM, EventLog
-from core.jobs import attempts, kinds
+from core.jobs import attempts, batch, kinds
 from core.jobs.attempts import Claim, Outcome
+from core.jobs.kinds import RANKS, queue_name
 from core.storage.seam import Storage
 from workers.context import Attempt, Voice
-from workers.engine import Engine
+from workers.engine import Embedder, Engine, Loaded
 from workers.seats import Governor, Seats
 
 # One statement for as many doorbells or endings as arrived together.
 TOGETHER = 64
+# So many pieces of jobs go through the embedding model together (workers/embedding/handler.py).
+PIECES = 8
 # Half of the doorbells that are out beyond the slots last longer than this.
 ROOM_EVERY_S = 0.01
 
@@ -34,7 +37,7 @@ class Worker:
     settings: Settings
     db: Database
     events: EventLog
-    engine: Engine
+    engine: Loaded
     model: Served
     text: Text
     storage: Storage
@@ -51,6 +54,10 @@ class Worker:
         self.voice = Voice(self.events, self.settings.flush_ms / 1000)
         self.claim: Gather[str, Claim | None] = Gather(self._claim, TOGETHER)
         self.finish: Gather[Outcome, datetime | None] = Gather(self._finish, TOGETHER)
+
+    def queues(self) -> list[str]:
+        """Where its doorbells come from."""
+        return [queue_name(self.kind, priority, self.model.name) for priority in RANKS]
 
     def start(self, attempt: Attempt) -> None:
         """An attempt runs here from now on."""
@@ -104,3 +111,28 @@ class Worker:
         async with self.db.single() as session:
             ended = await attempts.finish(session, outcomes)
         return [ended.get(o.id) for o in outcomes]
+
+
+@dataclass
+class InferenceWorker(Worker):
+    """Its engine writes: for jobs of its kind, and for the lines of batches."""
+
+    engine: Engine
+
+    def queues(self) -> list[str]:
+        return [*super().queues(), queue_name(batch.KIND, "batch", self.model.name)]
+
+
+@dataclass
+class EmbeddingWorker(Worker):
+    """Its engine makes vectors, of the texts of many jobs at once."""
+
+    engine: Embedder
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.embed: Gather[list[list[int]], list[bytes]] = Gather(self._embed, PIECES)
+
+    async def _embed(self, pieces: Sequence[list[list[int]]]) -> list[list[bytes]]:
+        vectors = iter(await self.engine.embed([ids for piece in pieces for ids in piece]))
+        return [[next(vectors) for _ in piece] for piece in pieces]

@@ -11,15 +11,16 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from core import telemetry
 from core.errors import PenstockError, Refused, Retryable, Unavailable
 from core.events.log import POKE_CHANNEL
-from core.jobs import attempts, batch, inference, kinds
+from core.jobs import attempts, batch, embedding, inference, kinds
 from core.jobs.attempts import Outcome, Requeue
 from core.jobs.job import State
 from core.jobs.ringing import suspect_after
 from workers.batch import handler as batch_handler
 from workers.context import Attempt, Why
+from workers.embedding import handler as embedding_handler
 from workers.engine import EngineDead
 from workers.inference import handler as inference_handler
-from workers.process import Worker
+from workers.process import EmbeddingWorker, InferenceWorker, Worker
 
 log = structlog.get_logger(__name__)
 
@@ -89,11 +90,14 @@ async def _handle(worker: Worker, attempt: Attempt) -> Outcome | Requeue | None:
 
 
 async def _dispatch(worker: Worker, attempt: Attempt) -> Done:
-    match attempt.claim.kind:
-        case inference.KIND:
+    # By the worker too, whose engine decides what it can do; a doorbell that went astray is no reason to try.
+    match worker, attempt.claim.kind:
+        case InferenceWorker(), inference.KIND:
             return Done(*await inference_handler.handle(worker, attempt))
-        case batch.KIND:
+        case InferenceWorker(), batch.KIND:
             return Done(*await batch_handler.handle(worker, attempt))
+        case EmbeddingWorker(), embedding.KIND:
+            return Done(*await embedding_handler.handle(worker, attempt))
     raise Refused(f"This worker does not know the kind {attempt.claim.kind!r}")
 
 

@@ -33,7 +33,8 @@ def answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) 
 
 @router.post("", status_code=202, responses={202: {"model": views.JobView}})
 async def submit(
-    spec: Annotated[JobSpec, Body(examples=[_EXAMPLE])],
+    # FastAPI lets its own Body stand in for the Field of JobSpec, so it is told again what tells kinds apart.
+    spec: Annotated[JobSpec, Body(discriminator="kind", examples=[_EXAMPLE])],
     caller: CallerDep,
     parts: PartsDep,
     idempotency_key: IdempotencyKey = None,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
@@ -13,6 +13,8 @@ from core.db.base import Base
 from core.errors import InvalidInput
 
 SIZES = ("1B", "7B", "30B")
+# What a model is for, by the kind of its jobs.
+WRITES, MEASURES = "inference", "embedding"
 
 
 class Model(Base):
@@ -20,6 +22,9 @@ class Model(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
     source: Mapped[str]
     context: Mapped[int]
+    kind: Mapped[str] = mapped_column(server_default=text("'inference'"))
+    dimensions: Mapped[int] = mapped_column(server_default=text("0"))
+    truncates: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
@@ -27,17 +32,28 @@ class Model(Base):
 @dataclass(frozen=True, slots=True)
 class Served:
     """A model as the rest of core needs it. `source`: a local folder or hub id; `context`: tokens;
-    `created`: Unix seconds, when a worker first served it."""
+    `created`: Unix seconds, when a worker first served it; `kind`: of the jobs it is for. `dimensions` of
+    its vectors, which may be shortened when it `truncates`: 0 for a model that writes."""
 
     name: str
     source: str
     context: int
     created: int = 0
+    kind: str = WRITES
+    dimensions: int = 0
+    truncates: bool = False
 
 
 async def register(session: AsyncSession, model: Served) -> None:
     """Say that a worker serves this model; called at each start of a worker."""
-    row = {"source": model.source, "context": model.context, "seen_at": func.now()}
+    row = {
+        "source": model.source,
+        "context": model.context,
+        "kind": model.kind,
+        "dimensions": model.dimensions,
+        "truncates": model.truncates,
+        "seen_at": func.now(),
+    }
     await session.execute(
         insert(Model)
         .values(name=model.name, **row)
@@ -48,23 +64,45 @@ async def register(session: AsyncSession, model: Served) -> None:
 async def listed(session: AsyncSession) -> list[Served]:
     rows = await session.execute(select(Model).order_by(Model.name))
     return [
-        Served(m.name, m.source, m.context, int(m.created_at.timestamp())) for m in rows.scalars()
+        Served(
+            m.name,
+            m.source,
+            m.context,
+            int(m.created_at.timestamp()),
+            m.kind,
+            m.dimensions,
+            m.truncates,
+        )
+        for m in rows.scalars()
     ]
 
 
-def resolve(wanted: str, models: list[Served], settings: Settings, *, param: str) -> Served:
-    """The model behind a name or alias; the empty name is the default model.
+def resolve(
+    wanted: str, models: list[Served], settings: Settings, *, param: str, kind: str | None = WRITES
+) -> Served:
+    """The model behind a name or alias; the empty name is the default model of its kind.
 
-    Raises InvalidInput naming `param` and listing what there is.
+    `kind`: of the jobs it must be for; None takes any. Raises InvalidInput naming `param` and listing what
+    there is.
     """
     by_name = {m.name: m for m in models}
+    default = settings.embedding_served_name if kind == MEASURES else settings.served_name
     aliases = dict.fromkeys(SIZES, settings.served_name) | settings.model_aliases
-    name = aliases.get(wanted, wanted) if wanted else settings.served_name
-    if name in by_name:
-        return by_name[name]
-    known = ", ".join(sorted(by_name)) or "none yet: start a worker"
-    raise InvalidInput(
-        f"The model {wanted or name!r} is not served here. Models: {known}.",
-        param=param,
-        code="model_not_found",
-    )
+    name = aliases.get(wanted, wanted) if wanted else default
+    fitting = ", ".join(sorted(m.name for m in models if kind in (None, m.kind)))
+    if name not in by_name:
+        raise InvalidInput(
+            f"The model {wanted or name!r} is not served here. Models: "
+            f"{fitting or 'none yet: start a worker'}.",
+            param=param,
+            code="model_not_found",
+        )
+    found = by_name[name]
+    if kind not in (None, found.kind):
+        raise InvalidInput(
+            f"{found.name} is a model for {found.kind} jobs, not for {kind}. Models for it: "
+            f"{fitting or 'none yet: start a worker'}.",
+            param=param,
+            code="model_not_suited",
+        )
+    return found

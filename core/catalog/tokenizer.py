@@ -37,6 +37,9 @@ class Text:
         if not (place / "tokenizer.json").is_file():
             raise Refused(f"{source} has no tokenizer.json; use a model with a fast tokenizer")
         self._tokenizer = Tokenizer.from_file(str(place / "tokenizer.json"))
+        # Sentence encoders ship theirs set to cut and to pad: 128 tokens whatever the text.
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
         config: dict[str, Any] = {}
         if (place / "tokenizer_config.json").is_file():
             config = orjson.loads((place / "tokenizer_config.json").read_bytes())

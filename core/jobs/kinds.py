@@ -8,12 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from core.catalog.models import Served
 from core.config import Settings
-from core.jobs import batch, inference
+from core.jobs import batch, embedding, inference
 from core.jobs.batch import BatchSpec
+from core.jobs.embedding import EmbeddingSpec
 from core.jobs.inference import InferenceSpec
 from core.jobs.sampling import no_nul
 
-KINDS = (inference.KIND, batch.KIND)
+KINDS = (inference.KIND, embedding.KIND, batch.KIND)
 Priority = Literal["interactive", "batch"]
 RANKS: dict[str, int] = {"interactive": 0, "batch": 1}
 _WINDOW = re.compile(r"([1-9]\d{0,6})([smhd])")
@@ -55,16 +56,22 @@ class InferenceJob(InferenceSpec, Envelope):
     kind: Literal["inference"]
 
 
+class EmbeddingJob(EmbeddingSpec, Envelope):
+    """POST /v1/jobs with kind embedding."""
+
+    kind: Literal["embedding"]
+
+
 class BatchStep(BatchSpec, Envelope):
     """A step of a batch: made by the platform, never by a client."""
 
     priority: Priority = "batch"
 
 
-# What clients may submit. One more kind makes this Annotated[InferenceJob | EchoJob, Field(discriminator="kind")].
-JobSpec = InferenceJob
+# What clients may submit.
+JobSpec = Annotated[InferenceJob | EmbeddingJob, Field(discriminator="kind")]
 # What the platform may.
-AnySpec = InferenceJob | BatchStep
+AnySpec = InferenceJob | EmbeddingJob | BatchStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,8 @@ class Limits:
 
 def limits(kind: str, settings: Settings) -> Limits:
     match kind:
-        case inference.KIND | batch.KIND:
+        # All make progress many times a second, so the same silence means the same thing.
+        case inference.KIND | embedding.KIND | batch.KIND:
             return Limits(settings.inference_lease_s, settings.inference_heartbeat_s)
     raise ValueError(f"unknown kind {kind!r}")
 
@@ -87,6 +95,8 @@ def reservation(spec: AnySpec, model: Served) -> int:
     match spec:
         case InferenceJob():
             return spec.reservation(model.context)
+        case EmbeddingJob():
+            return spec.reservation()
         case BatchStep():
             return spec.tokens
 
@@ -96,6 +106,8 @@ def partial(kind: str, progress: dict[str, Any] | None) -> dict[str, Any] | None
     match kind:
         case inference.KIND:
             return inference.partial(progress)
+        case embedding.KIND:
+            return None  # there is no half of a vector
         case batch.KIND:
             return None  # its batch shows what there is
     raise ValueError(f"unknown kind {kind!r}")
@@ -106,6 +118,8 @@ def join(kind: str, progress: dict[str, Any] | None, said: list[dict[str, Any]])
     match kind:
         case inference.KIND:
             return inference.join(progress, said)
+        case embedding.KIND:
+            return embedding.join(progress, said)
         case batch.KIND:
             return batch.join(progress, said)
     raise ValueError(f"unknown kind {kind!r}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -18,6 +18,8 @@ from pydantic_core import core_schema
 from core.errors import InvalidInput
 from core.jobs.kinds import InferenceJob
 from core.jobs.structured import Structured
+
+J = TypeVar("J", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -124,9 +126,17 @@ def job(fields: Mapping[str, Any], names: Mapping[str, str]) -> InferenceJob:
 
     Raises InvalidInput naming the field as the client knows it.
     """
-    given = {name: value for name, value in fields.items() if value is not None}
+    return sound(InferenceJob, {"kind": "inference", **_THEIRS, **_given(fields)}, names)
+
+
+def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def sound(spec: type[J], fields: Mapping[str, Any], names: Mapping[str, str]) -> J:
+    """The spec of these fields. Raises InvalidInput naming the field as the client knows it."""
     try:
-        return InferenceJob.model_validate({"kind": "inference", **_THEIRS, **given})
+        return spec.model_validate(_given(fields))
     except ValidationError as error:
         first = error.errors()[0]
         where = [str(part) for part in first["loc"]]

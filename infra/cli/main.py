@@ -29,6 +29,7 @@ class Kind(StrEnum):
     """The workers there are; each is a function of that name in workers.main."""
 
     inference = "inference"
+    embedding = "embedding"
     webhooks = "webhooks"
 
 
@@ -78,7 +79,7 @@ def control() -> None:
 
 @app.command()
 def worker(kind: Annotated[Kind, typer.Argument(help="What it runs.")]) -> None:
-    """Run jobs (inference) or deliver webhooks."""
+    """Run jobs (inference, embedding) or deliver webhooks."""
     load(f"workers.main:{kind.value}")()
 
 

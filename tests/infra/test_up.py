@@ -34,13 +34,19 @@ def up(tmp_path: Path) -> Iterator[Up]:
         "PENSTOCK_MODEL": os.environ.get("PENSTOCK_MODEL", str(MODEL_FOLDER)),
         "PENSTOCK_ENGINE": "tests.fakes.engine:ScriptedEngine",
         "PENSTOCK_SCRIPTED_DIR": str(tmp_path),
+        "PENSTOCK_EMBEDDING_MODEL": "",
     }
 
-    def up(*options: str) -> "subprocess.Popen[str]":
+    def up(*options: str, **settings: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "-m", "infra.cli.main", "up", "--data-dir", str(tmp_path)]
         out = (tmp_path / f"out{len(started)}").open("w")
         process = subprocess.Popen(
-            [*command, *options], cwd=ROOT, env=env, stdout=out, stderr=subprocess.STDOUT, text=True
+            [*command, *options],
+            cwd=ROOT,
+            env=env | settings,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         out.close()
         started.append(process)
@@ -62,8 +68,10 @@ def ready(folder: Path) -> dict[str, Any]:
     return content
 
 
-def come_up(up: Up, folder: Path, run: int, *options: str) -> "subprocess.Popen[str]":
-    process = up(*options)
+def come_up(
+    up: Up, folder: Path, run: int, *options: str, **settings: str
+) -> "subprocess.Popen[str]":
+    process = up(*options, **settings)
     until(lambda: ready(folder) or process.poll() is not None, "ready.json", timeout_s=120)
     assert process.poll() is None, said(folder, run)
     return process
@@ -120,6 +128,22 @@ def test_every_process_that_is_killed_comes_back(up: Up, tmp_path: Path) -> None
         )
 
     until(all_new, "every process to be another one, and ready", timeout_s=120)
+
+
+def test_the_shipped_embedding_model_follows_once_everything_else_is_ready(
+    up: Up, tmp_path: Path
+) -> None:
+    come_up(up, tmp_path, 0, "--port", str(free_port()), PENSTOCK_EMBEDDING_MODEL="auto")
+    state = ready(tmp_path)
+    until(lambda: ready(tmp_path)["states"].get("embedding") == "ready", "it", timeout_s=120)
+    made = httpx.post(
+        f"{state['base_url']}/v1/embeddings",
+        headers={"Authorization": f"Bearer {state['api_key']}"},
+        json={"model": "all-MiniLM-L6-v2", "input": "The river"},
+        trust_env=False,
+        timeout=30,
+    )
+    assert len(made.json()["data"][0]["embedding"]) == 384, made.text
 
 
 def test_a_folder_in_use_is_refused_before_anything_is_touched(up: Up, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from core.openai import batch_lines
 from core.openai.line import Asked
 from workers.answering.answer import Answer, Ask, Prompt, answered, encoded
 from workers.engine import Chunk
-from workers.process import Worker
+from workers.process import InferenceWorker
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +43,7 @@ class Part:
 class Answering:
     """`run` as often as it is let into the engine: it goes on where it was."""
 
-    worker: Worker
+    worker: InferenceWorker
     batch: Batch
     row: Any
     raw: bytes

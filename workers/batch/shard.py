@@ -16,7 +16,7 @@ from core.forever import stopped
 from core.jobs.batch import BatchSpec
 from workers.batch.line import Answering, gone
 from workers.context import Attempt
-from workers.process import Worker
+from workers.process import InferenceWorker
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +26,7 @@ PAGE = 32
 GATHER_S = 0.05
 
 
-async def answer(worker: Worker, attempt: Attempt, spec: BatchSpec) -> None:
+async def answer(worker: InferenceWorker, attempt: Attempt, spec: BatchSpec) -> None:
     """Answer what is pending of the range. Returns early when the batch takes no more lines."""
     async with worker.db.single() as session:
         batch = await session.get(Batch, spec.batch_id)
@@ -63,7 +63,7 @@ async def _some(
 
 
 async def pending(
-    worker: Worker, batch: Batch, spec: BatchSpec
+    worker: InferenceWorker, batch: Batch, spec: BatchSpec
 ) -> AsyncIterator[tuple[Any, bytes | None]]:
     """Each pending line's row and bytes, a page at a time. None: its file is gone."""
     after = spec.first - 1
@@ -86,7 +86,7 @@ async def pending(
 
 
 async def _line(
-    worker: Worker, batch: Batch, row: Any, raw: bytes | None, record: "Recorder"
+    worker: InferenceWorker, batch: Batch, row: Any, raw: bytes | None, record: "Recorder"
 ) -> None:
     if raw is None:
         record.add(gone(row))
@@ -97,7 +97,7 @@ async def _line(
 class Recorder:
     """Keeps finished lines together with those that finish within GATHER_S."""
 
-    def __init__(self, worker: Worker, attempt: Attempt, batch_id: str) -> None:
+    def __init__(self, worker: InferenceWorker, attempt: Attempt, batch_id: str) -> None:
         self._worker, self._attempt, self._batch_id = worker, attempt, batch_id
         self._waiting: list[Outcome] = []
         self._work = asyncio.Event()

@@ -18,7 +18,7 @@ from core.jobs.batch import BatchSpec
 from core.openai.batch_lines import BadLine, Line, parsed
 from core.storage.seam import Storage
 from workers.context import Attempt
-from workers.process import Worker
+from workers.process import InferenceWorker
 
 PAGE = 500
 # How many wrong lines are told of: a file with more has one mistake many times.
@@ -45,7 +45,7 @@ class Findings:
         return len(self.errors) >= MAX_ERRORS or self.number > MAX_LINES
 
 
-async def validate(worker: Worker, attempt: Attempt, spec: BatchSpec) -> None:
+async def validate(worker: InferenceWorker, attempt: Attempt, spec: BatchSpec) -> None:
     """Ends with the batch in progress, its shards queued; or failed, each wrong line named."""
     batch = await _fresh(worker, attempt, spec.batch_id)
     if batch is None:
@@ -75,7 +75,7 @@ async def validate(worker: Worker, attempt: Attempt, spec: BatchSpec) -> None:
     await _decided(worker, attempt, batch, found)
 
 
-async def _fresh(worker: Worker, attempt: Attempt, batch_id: str) -> Batch | None:
+async def _fresh(worker: InferenceWorker, attempt: Attempt, batch_id: str) -> Batch | None:
     """The batch without what an earlier attempt put; None when it needs no validation any more."""
     claim = attempt.claim
     async with worker.db.begin() as session:
@@ -118,7 +118,9 @@ async def split(
         yield start, bytes(rest)
 
 
-def _look(worker: Worker, batch: Batch, found: Findings, start: int, raw: bytes | None) -> None:
+def _look(
+    worker: InferenceWorker, batch: Batch, found: Findings, start: int, raw: bytes | None
+) -> None:
     if raw is None:
         limit = worker.settings.max_body_bytes
         message = f"This line has more than {limit} bytes."
@@ -135,7 +137,7 @@ def _look(worker: Worker, batch: Batch, found: Findings, start: int, raw: bytes 
     found.page.append(new)
 
 
-def _same_model(worker: Worker, batch: Batch, line: Line) -> None:
+def _same_model(worker: InferenceWorker, batch: Batch, line: Line) -> None:
     """A batch is for one model: the one that its first line names."""
     if not line.model:
         raise BadLine("missing_model", "body.model must name a model.", "body.model")
@@ -151,7 +153,7 @@ def _same_model(worker: Worker, batch: Batch, line: Line) -> None:
         )
 
 
-async def _put(worker: Worker, attempt: Attempt, batch_id: str, found: Findings) -> None:
+async def _put(worker: InferenceWorker, attempt: Attempt, batch_id: str, found: Findings) -> None:
     if not found.page:
         return
     async with worker.db.begin() as session:
@@ -164,7 +166,7 @@ async def _put(worker: Worker, attempt: Attempt, batch_id: str, found: Findings)
         found.wrong("duplicate_custom_id", message, "custom_id", one.line)
 
 
-async def _decided(worker: Worker, attempt: Attempt, seen: Batch, found: Findings) -> None:
+async def _decided(worker: InferenceWorker, attempt: Attempt, seen: Batch, found: Findings) -> None:
     claim = attempt.claim
     async with worker.db.begin() as session:
         batch = await moves.locked(session, seen.id)

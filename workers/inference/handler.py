@@ -9,10 +9,12 @@ from core.jobs.inference import InferenceSpec, check_length
 from workers.answering.answer import Answer, Ask, Prompt, answered, encoded
 from workers.context import Attempt
 from workers.engine import Chunk
-from workers.process import Worker
+from workers.process import InferenceWorker
 
 
-async def handle(worker: Worker, attempt: Attempt) -> tuple[dict[str, Any], dict[str, Any]]:
+async def handle(
+    worker: InferenceWorker, attempt: Attempt
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns the result and the usage, as `answered` does.
 
     Raises InvalidInput when the model served now holds less context than the one asked for at submit.
@@ -26,7 +28,7 @@ async def handle(worker: Worker, attempt: Attempt) -> tuple[dict[str, Any], dict
     return await answered(_ask(worker, attempt), spec, prompt, answers)
 
 
-def _ask(worker: Worker, attempt: Attempt) -> Ask:
+def _ask(worker: InferenceWorker, attempt: Attempt) -> Ask:
     def say(chunk: Chunk, index: int, likely: list[dict[str, Any]]) -> None:
         first = attempt.first_say is None
         attempt.say(chunk.text, chunk.tokens, chunk.finish, index=index, logprobs=likely)

@@ -14,11 +14,14 @@ from core.errors import InvalidInput, NotFound
 router = APIRouter(prefix="/v1", tags=["openai"], responses=ERRORS, dependencies=[OPENAI])
 
 
-async def served(parts: Parts, name: str) -> Served:
-    """The model behind a name or alias. Raises NotFound, which is what OpenAI's clients know for it."""
+async def served(parts: Parts, name: str, kind: str | None = models.WRITES) -> Served:
+    """The model behind a name or alias, for jobs of this kind. Raises InvalidInput for one that is for
+    others, NotFound for none, which is what OpenAI's clients know for it."""
     try:
-        return models.resolve(name, await parts.served(), parts.settings, param="model")
+        return models.resolve(name, await parts.served(), parts.settings, param="model", kind=kind)
     except InvalidInput as error:
+        if error.code != "model_not_found":
+            raise
         raise NotFound(error.message, param="model", code=error.code) from error
 
 
@@ -43,13 +46,13 @@ async def listed(_: CallerDep, parts: PartsDep) -> Response:
 @router.get("/models/{model:path}")
 async def retrieve(model: str, _: CallerDep, parts: PartsDep) -> Response:
     """One model by its name or an alias of it."""
-    return answer(_shown(await served(parts, model)))
+    return answer(_shown(await served(parts, model, None)))
 
 
 @router.delete("/models/{model:path}")
 async def delete(model: str, _: CallerDep, parts: PartsDep) -> Response:
     """Refused: a model is there as long as a worker serves it."""
-    found = await served(parts, model)
+    found = await served(parts, model, None)
     raise InvalidInput(
         f"Deleting models is not supported: {found.name} is there as long as a worker serves it.",
         param="model",

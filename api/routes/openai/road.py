@@ -20,7 +20,7 @@ from core.errors import Conflict, InvalidInput, NotFound
 from core.events import types
 from core.jobs import service
 from core.jobs.job import Job
-from core.jobs.kinds import InferenceJob
+from core.jobs.kinds import JobSpec
 from core.jobs.responses import Asking
 from core.jobs.submission import Repeat, Submitted, Wish
 from core.security.keys import Caller
@@ -54,7 +54,7 @@ async def submit(
     caller: Caller,
     model: Served,
     request: Request,
-    specs: Sequence[InferenceJob],
+    specs: Sequence[JobSpec],
     key: str | None,
     response: Asking | None = None,
 ) -> Errand:

@@ -1,7 +1,8 @@
-"""The families of generated text: chat, completions, responses; and all families together."""
+"""The families of generated text, chat, completions, responses; embeddings; and all families together."""
 
-from openai.types import Completion
+from openai.types import Completion, CreateEmbeddingResponse
 from openai.types import completion_create_params as completion_params
+from openai.types import embedding_create_params as embedding_params
 from openai.types.chat import (
     ChatCompletion,
     ChatCompletionChunk,
@@ -20,7 +21,7 @@ from tests.api.openai.record_families import (
 )
 from tests.api.openai.response_family import RESPONSES
 
-__all__ = ["CHAT", "COMPLETIONS", "FAMILIES", "RESPONSES"]
+__all__ = ["CHAT", "COMPLETIONS", "EMBEDDINGS", "FAMILIES", "RESPONSES"]
 
 _COMMON = {
     "frequency_penalty": (HONOURED, "-2 to 2"),
@@ -99,10 +100,25 @@ COMPLETIONS = Family(
     },
     beyond=OTHER_TOKENS,
 )  # fmt: skip
+EMBEDDINGS = Family(
+    "embeddings",
+    {"": (embedding_params.EmbeddingCreateParams,)},
+    (CreateEmbeddingResponse,),
+    fields={
+        "dimensions": (HONOURED, "by models trained to be shortened; with others only their own number"),
+        "encoding_format": (HONOURED, "`float`, `base64`"),
+        "input": (
+            HONOURED, "a text, token ids, or up to 2048 of either; what is too long is refused, never cut"
+        ),
+        "model": (HONOURED, "an embedding model of the catalog"),
+        "user": (KEPT, "as the job's metadata"),
+    },
+)  # fmt: skip
 FAMILIES = (
     CHAT,
     COMPLETIONS,
     RESPONSES,
+    EMBEDDINGS,
     BATCHES,
     FILES,
     UPLOADS,

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 from openai import AsyncOpenAI
-from openai.types import Completion
+from openai.types import Completion, CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseItemList
 from openai.types.responses.input_token_count_response import InputTokenCountResponse
@@ -86,6 +86,11 @@ async def completions(asker: Asker) -> set[str]:
     async for chunk in asker.streamed("/v1/completions", body | options):
         found |= had(Completion, chunk)
     return found
+
+
+async def embeddings(asker: Asker) -> set[str]:
+    body = {"model": "scripted-embedder", "input": "x"}
+    return had(CreateEmbeddingResponse, await asker.post("/v1/embeddings", body))
 
 
 async def responses(asker: Asker) -> set[str]:
@@ -184,7 +189,7 @@ async def models(asker: Asker) -> set[str]:
 SHOWN: dict[str, Callable[[Asker], Awaitable[set[str]]]] = {
     one.__name__: one
     for one in (
-        chat, completions, responses, batches, files, uploads, webhook_endpoints,
+        chat, completions, responses, embeddings, batches, files, uploads, webhook_endpoints,
         webhook_event_types, models,
     )
 }  # fmt: skip

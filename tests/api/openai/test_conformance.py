@@ -17,20 +17,23 @@ from core.jobs.responses import Response
 from tests import asking
 from tests.api.openai import conformance
 from tests.api.openai.conformance import HONOURED, KEPT, REFUSED, Family
-from tests.api.openai.families import CHAT, COMPLETIONS, FAMILIES, RESPONSES
+from tests.api.openai.families import CHAT, COMPLETIONS, EMBEDDINGS, FAMILIES, RESPONSES
 from tests.api.openai.shown import FLAT, SAID, SHOWN, TOOL, Asker
 from tests.rig import ROOT
 
+pytestmark = pytest.mark.usefixtures("embedder")
 PAGE = ROOT / "docs" / "openai-compatibility.md"
 BASE: dict[str, dict[str, Any]] = {
     "chat": {"model": "rill", "messages": SAID, "max_tokens": 2},
     "completions": {"model": "rill", "prompt": "x", "max_tokens": 2},
     "responses": {"model": "rill", "input": "x", "max_output_tokens": 2},
+    "embeddings": {"model": "scripted-embedder", "input": "x"},
 }
 PATH = {
     "chat": "/v1/chat/completions",
     "completions": "/v1/completions",
     "responses": "/v1/responses",
+    "embeddings": "/v1/embeddings",
 }
 # For each accepted field something that is not its default, and what it cannot be sent without.
 SAMPLES: dict[str, dict[str, Any]] = {
@@ -51,6 +54,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "functions": {"functions": [TOOL["function"]], "function_call": "none"},
     "function_call": {"functions": [TOOL["function"]], "function_call": {"name": "f"}},
     "tools": {"tools": [TOOL], "tool_choice": "none"}, "top_logprobs": {"logprobs": True, "top_logprobs": 1},
+    "dimensions": {"dimensions": 64}, "encoding_format": {"encoding_format": "base64"}, "input": {},
 }  # fmt: skip
 
 OF_RESPONSES: dict[str, dict[str, Any]] = {
@@ -66,7 +70,15 @@ OF_RESPONSES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 # Fields of the plainest request, and those whose effect is not in the job: each has its own tests, here or beside.
 PLAIN = {name: set(body) for name, body in BASE.items()}
-ELSEWHERE = {"stream", "stream_options", "echo", "store", "background", "truncation"}
+ELSEWHERE = {
+    "encoding_format",
+    "stream",
+    "stream_options",
+    "echo",
+    "store",
+    "background",
+    "truncation",
+}
 
 
 def sample(family: Family, name: str) -> dict[str, Any]:
@@ -86,7 +98,7 @@ async def recorded(db: Database, answer: httpx.Response) -> tuple[Any, Any]:
     return does, [job.labels, response and response.asked]
 
 
-@pytest.mark.parametrize("family", [CHAT, COMPLETIONS, RESPONSES], ids=lambda f: f.name)
+@pytest.mark.parametrize("family", [CHAT, COMPLETIONS, RESPONSES, EMBEDDINGS], ids=lambda f: f.name)
 async def test_the_table_lists_the_packages_fields_and_says_what_happens(
     client: httpx.AsyncClient, db: Database, family: Family
 ) -> None:
