@@ -78,6 +78,8 @@ class Taken:
 
     def settle(self, done: Sequence[Submitted]) -> None:
         """A twin was quicker: what was charged for as new is a replay after all."""
+        if self.cost == FREE:
+            return
         late = [n and d.replayed for n, d in zip(self.new, done, strict=True)]
         made = any(n and not d.replayed for n, d in zip(self.new, done, strict=True))
         tokens = sum(_tokens(w) for w, replayed in zip(self.wishes, late, strict=True) if replayed)
@@ -101,7 +103,7 @@ class RateLimits:
         """
         caller = wishes[0].caller
         if not limits_of(caller, self._settings):
-            yield Taken(wishes=wishes, new=[False] * len(wishes))
+            yield Taken(wishes=wishes)
             return
         wishes = await self._anew(wishes)
         new = [True] * len(wishes)
