@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -12,6 +12,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.limits import RateLimits
 from api.streams import Hub
 from core.catalog import models
 from core.catalog.models import Served
@@ -40,6 +41,7 @@ class Parts:
     log: EventLog
     hub: Hub
     storage: Storage
+    limits: RateLimits
     _poked: asyncio.Event = field(default_factory=asyncio.Event)
     _callers: dict[bytes, tuple[Caller, float]] = field(default_factory=dict)
     _submit: Gather[Wish, Submitted | Exception] = field(init=False)
@@ -62,21 +64,38 @@ class Parts:
     async def submit(self, wish: Wish) -> Submitted:
         """Record a job; returns once its transaction is committed.
 
-        Raises InvalidInput for a bad idempotency key, Conflict for a used one, TimeoutError when Postgres
-        does not answer: the job may then exist or not, and the client sends again under its key.
+        Raises InvalidInput for a bad idempotency key, Conflict for a used one, TooMany for a limit that was
+        reached, TimeoutError when Postgres does not answer: the job may then exist or not, and the client sends
+        again under its key.
         """
-        check_key(wish.key)
-        async with asyncio.timeout(SUBMIT_S):
-            done = await self._submit(wish)
-        if isinstance(done, Exception):
-            raise done
-        return done
+        return (await self._admitted([wish], self._gathered))[0]
 
     async def submit_together(self, wishes: Sequence[Wish]) -> list[Submitted]:
         """Record all of these jobs or none, in a transaction of their own. Raises as `submit` does."""
+        return await self._admitted(wishes, self._at_once)
+
+    async def _admitted(
+        self,
+        wishes: Sequence[Wish],
+        record: Callable[[Sequence[Wish]], Awaitable[list[Submitted]]],
+    ) -> list[Submitted]:
+        """What stands between a checked request and its jobs, in this order; they are recorded last."""
         for wish in wishes:
             check_key(wish.key)
-        async with asyncio.timeout(SUBMIT_S), self.db.begin() as session:
+        async with self.limits.of_jobs(wishes) as taken:
+            async with asyncio.timeout(SUBMIT_S):
+                done = await record(taken.wishes)
+            taken.settle(done)
+        return done
+
+    async def _gathered(self, wishes: Sequence[Wish]) -> list[Submitted]:
+        done = await self._submit(wishes[0])
+        if isinstance(done, Exception):
+            raise done
+        return [done]
+
+    async def _at_once(self, wishes: Sequence[Wish]) -> list[Submitted]:
+        async with self.db.begin() as session:
             done = await submit_all(session, wishes)
             if refused := next((d for d in done if isinstance(d, Conflict)), None):
                 raise refused

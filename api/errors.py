@@ -3,6 +3,7 @@
 {"error": {"message": str, "type": str, "param": str | null, "code": str | null}}
 """
 
+import math
 from http import HTTPStatus
 from typing import Any
 
@@ -80,8 +81,9 @@ async def _ours(request: Request, error: Exception) -> Response:
         # OpenAI's clients repeat a 409 unless told that it is final.
         headers["x-should-retry"] = "false"
     if isinstance(error, errors.TooMany):
-        headers["retry-after-ms"] = str(int(error.retry_after_s * 1000))
-        headers["retry-after"] = str(max(1, round(error.retry_after_s)))
+        # Rounded up: who comes back as told must not be early.
+        headers["retry-after-ms"] = str(math.ceil(error.retry_after_s * 1000))
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, errors.Unavailable):
         headers["retry-after"] = "1"
     if isinstance(error, errors.Unauthenticated):

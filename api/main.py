@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from api import errors
 from api.deps import CallerDep, Parts
+from api.limits import RateLimits
 from api.middleware import Around, BodyLimit
 from api.multipart import OVERHEAD_BYTES
 from api.routes import events, generate, health, jobs, webhooks
@@ -31,6 +32,7 @@ from core.db.session import Database
 from core.events.log import EventLog, connect
 from core.files.uploads import MAX_PART
 from core.forever import forever, stopped
+from core.security.limits import LIMITS_S, Buckets
 from core.storage.place import storage_of
 
 log = structlog.get_logger(__name__)
@@ -82,12 +84,16 @@ async def _lifespan(app: FastAPI, config: Settings) -> AsyncIterator[None]:
     redis = connect(config)
     events_log = EventLog(redis, config)
     hub = Hub(config, database, events_log, redis)
-    parts = Parts(config, database, events_log, hub, storage_of(config))
+    # Connections of its own, with less patience: a limit must not wait behind readers.
+    buckets = connect(config, timeout_s=LIMITS_S)
+    limits = RateLimits(config, database, Buckets(buckets))
+    parts = Parts(config, database, events_log, hub, storage_of(config), limits)
     app.state.parts = parts
     status.serve(config, {})
     loops = {"bells": hub.listen, "fetch": hub.fetch, "sweep": hub.sweep, "pokes": parts.poking}
     tasks = [asyncio.create_task(forever(name, loop)) for name, loop in loops.items()]
     yield
     await stopped(tasks)
+    await buckets.aclose()
     await redis.aclose()
     await database.close()

@@ -8,6 +8,7 @@ import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api import limits
 from api.errors import envelope, unknown
 from core import telemetry
 from core.ids import new_id
@@ -32,6 +33,7 @@ class Around:
         given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
         request_id = given if _REQUEST_ID.fullmatch(given) else new_id("req")
         began, status, started, streams = time.perf_counter(), 500, False, False
+        told = limits.telling()
 
         async def reply(message: Message) -> None:
             nonlocal status, started, streams
@@ -39,6 +41,7 @@ class Around:
                 status, started = message["status"], True
                 headers = MutableHeaders(scope=message)
                 headers["x-request-id"] = request_id
+                headers.update(told)
                 streams = headers.get("content-type", "").startswith("text/event-stream")
             await send(message)
 

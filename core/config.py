@@ -8,6 +8,8 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+# Requests or tokens a minute: it fits Postgres's integer, and no model reads or writes as much.
+MAX_RATE = 1_000_000_000
 MODEL_FOLDER = Path(__file__).parent / "model" / "rill"
 
 
@@ -63,7 +65,19 @@ class Settings(BaseSettings):
     sse_max_connections_per_tenant: int = Field(3000, ge=1)
     sse_keepalive_s: float = Field(15.0, gt=0)
     key_cache_s: float = Field(
-        5.0, ge=0, description="How long a revoked key may still be accepted."
+        5.0, ge=0, description="How long a revoked key, or the limits of a changed one, still hold."
+    )
+    key_requests_per_minute: int = Field(
+        0, ge=0, le=MAX_RATE, description="Of a key with no limit of its own; 0: no limit."
+    )
+    key_tokens_per_minute: int = Field(0, ge=0, le=MAX_RATE)
+    tenant_requests_per_minute: int = Field(
+        0, ge=0, le=MAX_RATE, description="Of a tenant, all its keys together; 0: no limit."
+    )
+    tenant_tokens_per_minute: int = Field(0, ge=0, le=MAX_RATE)
+    limits_need_redis: bool = Field(
+        False,
+        description="Refuse what has a limit (503) while Redis is away, instead of accepting it.",
     )
     idempotency_ttl_h: float = Field(168.0, gt=0)
     retry_window_s: float = Field(

@@ -18,6 +18,10 @@ HTTP_SECONDS = Histogram(
     buckets=_LATENCY,
 )
 STREAMS = Gauge("penstock_sse_streams", "Open event streams of this process.")
+RATE_LIMITED = Counter("penstock_rate_limited_total", "Refused by a limit.", ("of", "unit"))
+RATE_UNCHECKED = Counter(
+    "penstock_rate_unchecked_total", "Requests whose limits nobody could check: Redis was away."
+)
 JOBS_ACCEPTED = Counter("penstock_jobs_accepted_total", "Jobs answered with 202.", ("kind",))
 JOBS_ENDED = Counter("penstock_jobs_ended_total", "Attempts that ended a job.", ("kind", "state"))
 JOBS_REQUEUED = Counter("penstock_jobs_requeued_total", "Jobs given back.", ("kind", "reason"))

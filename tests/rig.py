@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from alembic.config import Config
 from core.config import MODEL_FOLDER, Settings, settings
 from core.db.session import Database
 from core.security import keys
+from core.security.keys import BY_SETTINGS, Rate, Unit
 from infra.folder import free_port
 from infra.local import Stack, embedded
 from infra.part import Part
@@ -120,11 +121,18 @@ class Rig:
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self.ports['api']}"
 
-    async def key(self, tenant: str) -> str:
-        """A new API key."""
+    async def key(
+        self,
+        tenant: str,
+        rate: Rate = BY_SETTINGS,
+        tenant_rate: Mapping[Unit, int | None] | None = None,
+    ) -> str:
+        """A new API key; `tenant_rate` is all keys' of its tenant."""
         database = Database(self.settings(), name="test", pool=1)
         async with database.begin() as session:
-            _, key = await keys.create(session, tenant=tenant, name="test")
+            _, key = await keys.create(session, tenant=tenant, name="test", rate=rate)
+            if tenant_rate is not None:
+                await keys.limit_tenant(session, tenant, tenant_rate)
         await database.close()
         return key
 

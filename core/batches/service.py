@@ -113,6 +113,16 @@ async def create(
     return first, True
 
 
+async def known(session: AsyncSession, caller: Caller, key: str | None) -> bool:
+    """Whether this idempotency key has made a batch."""
+    if key is None:
+        return False
+    wanted = select(Batch.id).where(
+        Batch.tenant_id == caller.tenant_id, Batch.idempotency_key == key
+    )
+    return await session.scalar(wanted) is not None
+
+
 async def get(
     session: AsyncSession, caller: Caller, batch_id: str, *, param: str = "batch_id"
 ) -> Batch:

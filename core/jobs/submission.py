@@ -89,6 +89,34 @@ async def submit_all(session: AsyncSession, wishes: Sequence[Wish]) -> list[Subm
     ]
 
 
+_KNOWN = text(
+    """SELECT k.key FROM unnest(:keys, :within) AS v(key, within)
+       JOIN idempotency_keys k ON k.tenant_id = :tenant AND k.key = v.key
+       JOIN jobs j ON j.id = k.job_id
+       WHERE v.within IS NULL
+          OR (k.created_at >= now() - make_interval(secs => v.within) AND j.cancel_requested_at IS NULL)"""
+).bindparams(bindparam("keys", type_=ARRAY(Text)), bindparam("within", type_=ARRAY(Float)))
+
+
+async def known(session: AsyncSession, wishes: Sequence[Wish]) -> list[bool]:
+    """Which of these wishes of one tenant would make no job now: their key has made one (or is refused)."""
+    keyed = [w for w in wishes if w.key is not None and not w.first_try]
+    if not keyed:
+        return [False] * len(wishes)
+    within = [w.repeat.again_within_s if w.repeat is not None else None for w in keyed]
+    found = set(
+        await session.scalars(
+            _KNOWN,
+            {
+                "tenant": keyed[0].caller.tenant_id,
+                "keys": [w.key for w in keyed],
+                "within": within,
+            },
+        )
+    )
+    return [w.key in found and not w.first_try for w in wishes]
+
+
 def _replay(wish: Wish, first: tuple[bytes, Job]) -> Submitted | Conflict:
     mark, job = first
     if mark == fingerprint(wish.spec):

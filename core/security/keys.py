@@ -3,18 +3,33 @@
 import hashlib
 import hmac
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from sqlalchemy import ForeignKey, LargeBinary, String, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column
 
+from core.config import MAX_RATE
 from core.db.base import Base
 from core.errors import InvalidInput, NotFound, Unauthenticated
 from core.ids import new_id
 
 PREFIX = "sk-penstock-"
+Unit = Literal["requests", "tokens"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What may be taken a minute. None: as the settings say; 0: without a limit."""
+
+    requests: int | None = None
+    tokens: int | None = None
+
+
+BY_SETTINGS = Rate()
 
 
 class Tenant(Base):
@@ -22,6 +37,8 @@ class Tenant(Base):
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     name: Mapped[str] = mapped_column(String(64), unique=True)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    requests_per_minute: Mapped[int | None]
+    tokens_per_minute: Mapped[int | None]
 
 
 class ApiKey(Base):
@@ -32,6 +49,8 @@ class ApiKey(Base):
     hash: Mapped[bytes] = mapped_column(LargeBinary(32))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     revoked_at: Mapped[datetime | None]
+    requests_per_minute: Mapped[int | None]
+    tokens_per_minute: Mapped[int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +59,8 @@ class Caller:
 
     tenant_id: str
     key_id: str
+    rate: Rate = BY_SETTINGS
+    tenant_rate: Rate = BY_SETTINGS
 
 
 def _hash(secret: str) -> bytes:
@@ -47,18 +68,21 @@ def _hash(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-async def create(session: AsyncSession, *, tenant: str, name: str) -> tuple[ApiKey, str]:
+async def create(
+    session: AsyncSession, *, tenant: str, name: str, rate: Rate = BY_SETTINGS
+) -> tuple[ApiKey, str]:
     """Make a key for `tenant` (made too when new). Returns the row and the key itself, seen only here."""
     for field, value in (("tenant", tenant), ("name", name)):
         if not 1 <= len(value) <= 64:
             raise InvalidInput(f"{field} must have 1 to 64 characters", param=field)
+    limited = _columns({"requests": rate.requests, "tokens": rate.tokens})
     owner = await session.scalar(select(Tenant).where(Tenant.name == tenant))
     if owner is None:
         owner = Tenant(id=new_id("ten"), name=tenant)
         session.add(owner)
         await session.flush()
     secret = secrets.token_urlsafe(32)
-    key = ApiKey(id=new_id("key"), tenant_id=owner.id, name=name, hash=_hash(secret))
+    key = ApiKey(id=new_id("key"), tenant_id=owner.id, name=name, hash=_hash(secret), **limited)
     session.add(key)
     await session.flush()
     return key, f"{PREFIX}{key.id.removeprefix('key_')}-{secret}"
@@ -69,16 +93,16 @@ async def authenticate(session: AsyncSession, presented: str) -> Caller:
     key_id, _, secret = presented.removeprefix(PREFIX).partition("-")
     row = (
         await session.execute(
-            select(ApiKey.id, ApiKey.tenant_id, ApiKey.hash).where(
-                ApiKey.id == f"key_{key_id}", ApiKey.revoked_at.is_(None)
-            )
+            select(ApiKey.id, ApiKey.tenant_id, ApiKey.hash, *_rates(ApiKey), *_rates(Tenant))
+            .join(Tenant, Tenant.id == ApiKey.tenant_id)
+            .where(ApiKey.id == f"key_{key_id}", ApiKey.revoked_at.is_(None))
         )
     ).one_or_none()
     # Compare even when there is no such key: the time must not tell whether the id exists.
     known = row.hash if row is not None else bytes(32)
     if not hmac.compare_digest(known, _hash(secret)) or row is None:
         raise Unauthenticated("The API key is unknown or revoked. Make one: penstock keys create")
-    return Caller(tenant_id=row.tenant_id, key_id=row.id)
+    return Caller(row.tenant_id, row.id, Rate(*row[3:5]), Rate(*row[5:7]))
 
 
 async def revoke(session: AsyncSession, key_id: str) -> None:
@@ -99,3 +123,47 @@ async def listed(session: AsyncSession) -> list[tuple[ApiKey, str]]:
         select(ApiKey, Tenant.name).join(Tenant, Tenant.id == ApiKey.tenant_id).order_by(ApiKey.id)
     )
     return [(key, name) for key, name in rows]
+
+
+def _rates(of: type[ApiKey | Tenant]) -> tuple[InstrumentedAttribute[int | None], ...]:
+    return of.requests_per_minute, of.tokens_per_minute
+
+
+def _columns(rate: Mapping[Unit, int | None]) -> dict[str, int | None]:
+    """Raises InvalidInput for what is no rate."""
+    for unit, value in rate.items():
+        if value is not None and not 0 <= value <= MAX_RATE:
+            raise InvalidInput(
+                f"{unit}_per_minute must be 0 (no limit) to {MAX_RATE}, not {value}",
+                param=f"{unit}_per_minute",
+            )
+    return {f"{unit}_per_minute": value for unit, value in rate.items()}
+
+
+async def limit_key(session: AsyncSession, key_id: str, rate: Mapping[Unit, int | None]) -> None:
+    """Change what a key may take a minute; a unit that is not in `rate` stays, None is the settings' default.
+
+    Raises InvalidInput for what is no rate, NotFound for a key that does not exist or is revoked.
+    """
+    found = await session.execute(
+        update(ApiKey)
+        .where(ApiKey.id == key_id, ApiKey.revoked_at.is_(None))
+        .values(_columns(rate))
+        .returning(ApiKey.id)
+    )
+    if found.one_or_none() is None:
+        raise NotFound(f"No active key {key_id}. List them: penstock keys list", param="key_id")
+
+
+async def limit_tenant(session: AsyncSession, name: str, rate: Mapping[Unit, int | None]) -> None:
+    """`limit_key` for all keys of a tenant together."""
+    found = await session.execute(
+        update(Tenant).where(Tenant.name == name).values(_columns(rate)).returning(Tenant.id)
+    )
+    if found.one_or_none() is None:
+        raise NotFound(f"No tenant {name}. List them: penstock tenants list", param="tenant")
+
+
+async def tenants(session: AsyncSession) -> list[Tenant]:
+    """Every tenant, oldest first."""
+    return list((await session.scalars(select(Tenant).order_by(Tenant.id))).all())

@@ -13,6 +13,7 @@ import uvicorn
 from core.config import settings
 from infra.cli.jobs import jobs_app
 from infra.cli.keys import keys_app
+from infra.cli.tenants import tenants_app
 from infra.folder import FolderInUse
 from infra.part import PartFailed
 
@@ -22,6 +23,7 @@ STREAMS_END_S = 5
 # Plain tracebacks: these are servers with logs, and a pretty one shows locals, keys among them.
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 app.add_typer(keys_app, name="keys")
+app.add_typer(tenants_app, name="tenants")
 app.add_typer(jobs_app, name="jobs")
 
 

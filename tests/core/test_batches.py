@@ -50,14 +50,15 @@ async def begun(database: Database, caller: Caller, count: int, window: str = "2
 
 
 async def claimed(database: Database, batch_id: str) -> list[Claim]:
-    """Every queued step, claimed."""
+    """Every queued step, claimed, in the order of their ids."""
     async with database.begin() as session:
         ids = await session.scalars(
             select(Job.id).where(
                 Job.spec["batch_id"].astext == batch_id, Job.state == "queued"
             )
         )  # fmt: skip
-        return await attempts.claim(session, list(ids), worker_id="w", lease_s=60)
+        claims = await attempts.claim(session, list(ids), worker_id="w", lease_s=60)
+    return sorted(claims, key=lambda claim: claim.id)
 
 
 async def finish(database: Database, claim: Claim, state: str = "succeeded") -> None:

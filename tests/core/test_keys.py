@@ -5,10 +5,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
+from core.config import MAX_RATE
 from core.db.session import Database
 from core.errors import InvalidInput, NotFound, Unauthenticated
 from core.ids import new_id
 from core.security import keys
+from core.security.keys import Rate
 
 
 async def _made(database: Database, tenant: str) -> tuple[str, str, str]:
@@ -80,6 +82,54 @@ async def test_names_have_1_to_64_characters(
         with pytest.raises(InvalidInput) as refused:
             await keys.create(session, tenant=tenant, name=name)
     assert refused.value.param == param
+
+
+async def test_a_caller_brings_the_limits_of_its_key_and_tenant(database: Database) -> None:
+    tenant = new_id("t")
+    async with database.begin() as session:
+        row, key = await keys.create(session, tenant=tenant, name="test", rate=Rate(60))
+        caller = await keys.authenticate(session, key)
+    assert (caller.rate, caller.tenant_rate) == (Rate(60, None), Rate(None, None))
+    async with database.begin() as session:
+        await keys.limit_key(session, row.id, {"tokens": 0})
+        await keys.limit_tenant(session, tenant, {"requests": 100, "tokens": 5000})
+        caller = await keys.authenticate(session, key)
+    assert (caller.rate, caller.tenant_rate) == (Rate(60, 0), Rate(100, 5000))
+    async with database.begin() as session:
+        await keys.limit_key(session, row.id, {"requests": None})
+        caller = await keys.authenticate(session, key)
+        assert [t.tokens_per_minute for t in await keys.tenants(session) if t.name == tenant] == [
+            5000
+        ]
+    assert caller.rate == Rate(None, 0)
+
+
+@pytest.mark.parametrize("value", [-1, MAX_RATE + 1])
+async def test_what_is_no_rate_is_refused(database: Database, value: int) -> None:
+    tenant = new_id("t")
+    async with database.begin() as session:
+        with pytest.raises(InvalidInput) as refused:
+            await keys.create(session, tenant=tenant, name="test", rate=Rate(tokens=value))
+        assert refused.value.param == "tokens_per_minute"
+        row, _ = await keys.create(session, tenant=tenant, name="test")
+        with pytest.raises(InvalidInput) as refused:
+            await keys.limit_key(session, row.id, {"requests": value})
+        assert refused.value.param == "requests_per_minute"
+        with pytest.raises(InvalidInput):
+            await keys.limit_tenant(session, tenant, {"requests": value})
+
+
+async def test_nobody_is_limited_who_is_not_there(database: Database) -> None:
+    async with database.begin() as session:
+        row, _ = await keys.create(session, tenant=new_id("t"), name="test")
+        await keys.revoke(session, row.id)
+        for gone in (row.id, new_id("key")):
+            with pytest.raises(NotFound) as refused:
+                await keys.limit_key(session, gone, {"requests": 1})
+            assert refused.value.param == "key_id"
+        with pytest.raises(NotFound) as refused:
+            await keys.limit_tenant(session, new_id("t"), {"requests": 1})
+        assert refused.value.param == "tenant"
 
 
 @settings(

@@ -50,6 +50,50 @@ def test_a_key_is_made_listed_without_its_secret_and_revoked_once() -> None:
     assert f"No active key {name}. List them: penstock keys list" in complaint
 
 
+def cells(*arguments: str, row: str) -> list[str]:
+    """The cells of the row of a table that has `row` in one of them."""
+    result = CliRunner().invoke(app, [*arguments], env={"COLUMNS": "200"})
+    (line,) = [line for line in result.output.splitlines() if f" {row} " in line]
+    return [cell.strip() for cell in line.strip("│┃").split("│")]
+
+
+def test_keys_and_tenants_are_limited_and_the_tables_say_so() -> None:
+    code, key = keys(
+        "create", "--tenant", "mill", "--requests-per-minute", "60", "--tokens-per-minute", "0"
+    )
+    assert code == 0
+    name = f"key_{key.removeprefix('sk-penstock-').split('-')[0]}"
+    assert cells("keys", "list", row=name)[-2:] == ["60", "no limit"]
+    assert keys("limit", name, "--tokens-per-minute", "9000") == (0, f"{name} is limited\n")
+    assert cells("keys", "list", row=name)[-2:] == ["60", "9000"]
+    keys("limit", name, "--requests-per-minute", "default")
+    assert cells("keys", "list", row=name)[-2:] == ["", "9000"]
+    assert cells("tenants", "list", row="mill")[-2:] == ["", ""]
+    limited = CliRunner().invoke(app, ["tenants", "limit", "mill", "--requests-per-minute", "7"])
+    assert (limited.exit_code, limited.output) == (0, "mill is limited\n")
+    assert cells("tenants", "list", row="mill")[-2:] == ["7", ""]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "complaint"),
+    [
+        (["keys", "limit", "key_x"], 2, "give --requests-per-minute"),
+        (["tenants", "limit", "nobody"], 2, "give --requests-per-minute"),
+        (["keys", "limit", "key_x", "--requests-per-minute", "-1"], 2, "neither a number nor default"),
+        (["keys", "create", "--tokens-per-minute", "many"], 2, "neither a number nor default"),
+        (["keys", "limit", "key_x", "--requests-per-minute", "1"], 1, "No active key key_x"),
+        (["keys", "create", "--requests-per-minute", "9999999999"], 1, "must be 0 (no limit) to"),
+        (["tenants", "limit", "nobody", "--tokens-per-minute", "1"], 1, "penstock tenants: No tenant nobody"),
+    ],
+)  # fmt: skip
+def test_a_limit_that_cannot_be_set_is_explained(
+    arguments: list[str], code: int, complaint: str
+) -> None:
+    result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+    assert result.exit_code == code
+    assert complaint in result.output
+
+
 def test_a_database_that_is_away_is_told_without_its_password(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

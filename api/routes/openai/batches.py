@@ -19,12 +19,15 @@ from core.catalog.models import Served
 from core.errors import InvalidInput, Unavailable
 from core.files import service as files
 from core.files.tables import File
+from core.security.limits import FREE, Cost
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"], responses=ERRORS, dependencies=[OPENAI])
 
 BatchId = Annotated[str, Path(max_length=64, examples=["batch_01kaq0v9ej6xk0m3c8s5t1w2yz"])]
 # Of the first line, to learn the model's name; what does not end within it is judged by its worker.
 PEEK = 65_536
+# A batch takes one request and no tokens: its lines wait behind interactive jobs, whenever there is room.
+ONE = Cost(requests=1)
 
 
 @router.post("", responses={200: {"model": BatchView}})
@@ -47,11 +50,14 @@ async def create(
     )
     async with parts.db.single() as session:
         file = await files.get(session, caller, new.input_file_id, param="input_file_id")
-    service.check(new, file)
+        service.check(new, file)
+        known = await service.known(session, caller, new.key)
     model = await _model(parts, file)
-    async with parts.db.begin() as session:
-        batch, replayed = await service.create(session, caller, new, model)
-        batch = await service.get(session, caller, batch.id)
+    async with parts.limits.taken(caller, FREE if known else ONE) as taken:
+        async with parts.db.begin() as session:
+            batch, replayed = await service.create(session, caller, new, model)
+            batch = await service.get(session, caller, batch.id)
+        taken.spare(ONE if replayed and not known else FREE)
     response = answer(shown(batch), 200, {"idempotency-replayed": "true"} if replayed else {})
     response.background = BackgroundTask(parts.poke)
     return response
@@ -104,11 +110,10 @@ async def cancel(
 
 
 @router.post("/{batch_id}/retry", responses={200: {"model": BatchView}})
-async def retry(
-    batch_id: BatchId, caller: CallerDep, parts: PartsDep, session: SessionDep
-) -> Response:
+async def retry(batch_id: BatchId, caller: CallerDep, parts: PartsDep) -> Response:
     """A new batch of the lines that failed or were never run."""
-    batch = await service.retry(session, caller, batch_id)
+    async with parts.limits.taken(caller, ONE), parts.db.begin() as session:
+        batch = await service.retry(session, caller, batch_id)
     response = answer(shown(batch))
     response.background = BackgroundTask(parts.poke)
     return response
