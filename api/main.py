@@ -12,7 +12,7 @@ from api import errors
 from api.deps import CallerDep, Parts
 from api.middleware import Around, BodyLimit
 from api.multipart import OVERHEAD_BYTES
-from api.routes import events, generate, health, jobs, webhooks
+from api.routes import events, generate, health, jobs, usage, webhooks
 from api.routes.openai import batch_stream, batches, chat, completions, files, responses, uploads
 from api.routes.openai import models as openai_models
 from api.streams import Hub
@@ -43,7 +43,7 @@ def create_app(config: Settings | None = None) -> FastAPI:
         # Every route but health needs a key; a docs page in a browser could not send one.
         openapi_url=None,
     )
-    native = (jobs, events, generate, webhooks, health)
+    native = (jobs, events, generate, usage, webhooks, health)
     theirs = (chat, completions, responses, openai_models, files, uploads, batches, batch_stream)
     for module in (*native, *theirs):
         app.include_router(module.router)

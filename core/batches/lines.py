@@ -18,6 +18,8 @@ from core.batches.tables import Batch
 
 # Over how many seconds the speed is averaged.
 SPEED_S = 20.0
+# What a line's usage adds to its batch's.
+SPENT = ("prompt_tokens", "completion_tokens", "cached_tokens", "engine_seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +83,13 @@ async def pending(
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A line's answer as JSON: `response` with a status below 400, else it failed. `usage` in tokens."""
+    """A line's answer as JSON: `response` with a status below 400, else it failed. `usage`: what it took."""
 
     line: int
     status: int
     response: str | None
     error: str | None
-    usage: dict[str, int]
+    usage: dict[str, Any]
 
     @property
     def state(self) -> str:
@@ -140,7 +142,7 @@ async def keep(session: AsyncSession, batch: Batch, outcomes: Sequence[Outcome])
     batch.tip += len(made)
     batch.completed += sum(o.state == "done" for o in made)
     batch.failed += sum(o.state == "failed" for o in made)
-    for name in ("prompt_tokens", "completion_tokens", "cached_tokens"):
+    for name in SPENT:
         setattr(batch, name, getattr(batch, name) + sum(o.usage.get(name, 0) for o in made))
     _measure(batch, len(made))
     if batch.completed + batch.failed == batch.total:

@@ -18,6 +18,7 @@ from core.files.tables import File
 from core.ids import new_id
 from core.jobs.kinds import window_s
 from core.jobs.submission import check_key
+from core.ledger.entries import open_batch
 from core.openai.answers import fingerprint as mark_of
 from core.openai.batch_lines import ENDPOINTS
 from core.security.keys import Caller
@@ -97,6 +98,7 @@ async def create(
         insert(Batch).values(**values).on_conflict_do_nothing().returning(Batch)
     )
     if made is not None:
+        await open_batch(session, made.id)
         await moves.step(session, made, "validate")
         return made, False
     first = await session.scalar(
@@ -184,6 +186,7 @@ async def retry(session: AsyncSession, caller: Caller, batch_id: str) -> Batch:
     new.total = len((await session.execute(_AGAIN, {"new": new.id, "old": old.id})).all())
     if not new.total:
         raise Conflict("No line of this batch failed; nothing to retry", code="nothing_to_retry")
+    await open_batch(session, new.id)
     await moves.begin(session, new)
     return await get(session, caller, new.id)
 

@@ -13,6 +13,7 @@ from sqlalchemy.types import Integer, Text
 
 from core.events import outbox, types
 from core.jobs.job import State
+from core.ledger.entries import SETTLE
 
 # Numbers an attempt may use beyond the last one Postgres vouches for. At the shortest flush interval
 # a worker says about 120 events a second, and it renews every few seconds.
@@ -172,7 +173,8 @@ _FINISH = outbox.recorded(
              AS v(id, attempt, state, seq, result, usage, error, fact_type, fact_data)
         WHERE j.id = v.id AND j.attempt = v.attempt AND j.state = 'running'
         RETURNING {", ".join("j." + name for name in outbox.FACT.split(", "))},
-            v.fact_type, v.fact_data"""  # noqa: S608 - only constants are formatted in
+            v.fact_type, v.fact_data, j.usage""",  # noqa: S608 - only constants are formatted in
+    SETTLE,
 ).bindparams(
     *(bindparam(n, type_=ARRAY(Text)) for n in ("ids", "states", "facts")),
     *(bindparam(n, type_=ARRAY(Text)) for n in ("results", "usages", "errors", "data")),

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
@@ -89,6 +90,26 @@ def reservation(spec: AnySpec, model: Served) -> int:
             return spec.reservation(model.context)
         case BatchStep():
             return spec.tokens
+
+
+def asked_tokens(spec: AnySpec) -> int:
+    """Those of the reservation that are the prompt's: they have a price of their own."""
+    return spec.asked_tokens if isinstance(spec, InferenceJob) else 0
+
+
+def cost_cap(spec: AnySpec) -> Decimal | None:
+    """The most that a job may cost."""
+    return spec.max_cost if isinstance(spec, InferenceJob) else None
+
+
+def usage(kind: str, progress: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What an unfinished job took; the ledger settles it."""
+    match kind:
+        case inference.KIND:
+            return inference.usage(progress)
+        case batch.KIND:
+            return None  # its lines are charged to the batch
+    raise ValueError(f"unknown kind {kind!r}")
 
 
 def partial(kind: str, progress: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -13,6 +13,8 @@ import uvicorn
 from core.config import settings
 from infra.cli.jobs import jobs_app
 from infra.cli.keys import keys_app
+from infra.cli.models import models_app
+from infra.cli.usage import usage
 from infra.folder import FolderInUse
 from infra.part import PartFailed
 
@@ -23,6 +25,8 @@ STREAMS_END_S = 5
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 app.add_typer(keys_app, name="keys")
 app.add_typer(jobs_app, name="jobs")
+app.add_typer(models_app, name="models")
+app.command()(usage)
 
 
 class Kind(StrEnum):

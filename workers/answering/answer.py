@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,11 +51,41 @@ class Answer:
 
 @dataclass
 class Prompt:
-    """What there is to know of the prompt; the last two once an engine has told."""
+    """What there is to know of the prompt, some of it once an engine has told, and how long it was there."""
 
     ids: list[int]
     logprobs: list[Likely | None] | None = None
+    # Of its first stay in an engine: what a later one finds computed is our own doing.
     cached: int | None = None
+    engine_s: float = 0.0
+    _entered: float | None = None
+
+    def resumes(self, took: dict[str, Any]) -> None:
+        """Go on from what earlier attempts took."""
+        self.cached = took.get("cached_tokens")
+        self.engine_s = float(took.get("engine_seconds", 0))
+
+    @contextlib.contextmanager
+    def in_engine(self) -> Iterator[None]:
+        self._entered = time.monotonic()
+        try:
+            yield
+        finally:
+            self.engine_s, self._entered = self._seconds(), None
+
+    def _seconds(self) -> float:
+        now = 0.0 if self._entered is None else time.monotonic() - self._entered
+        return self.engine_s + now
+
+    def took(self) -> dict[str, Any]:
+        """{"prompt_tokens", "cached_tokens"?, "engine_seconds"} so far, in all attempts together."""
+        took: dict[str, Any] = {
+            "prompt_tokens": len(self.ids),
+            "engine_seconds": round(self._seconds(), 4),
+        }
+        if self.cached is not None:
+            took["cached_tokens"] = min(self.cached, len(self.ids))
+        return took
 
 
 async def answered(
@@ -66,20 +97,14 @@ async def answered(
     call goes on there. The result lists "choices" where there are several or more is told of each, and
     "prompt_logprobs" where asked for.
     """
-    await _together([_answer(ask, spec, prompt, a) for a in answers])
-    if spec.prompt_logprobs is not None and prompt.logprobs is None:
-        await _score(ask, spec, prompt)
+    with prompt.in_engine():
+        await _together([_answer(ask, spec, prompt, a) for a in answers])
+        if spec.prompt_logprobs is not None and prompt.logprobs is None:
+            await _score(ask, spec, prompt)
     said = sum(len(a.tokens) for a in answers)
     telemetry.TOKENS.labels(ask.model.name, "in").inc(len(prompt.ids))
     telemetry.TOKENS.labels(ask.model.name, "out").inc(said)
-    usage = {
-        "prompt_tokens": len(prompt.ids),
-        "completion_tokens": said,
-        "total_tokens": len(prompt.ids) + said,
-    }
-    if prompt.cached is not None:
-        usage["cached_tokens"] = min(prompt.cached, len(prompt.ids))
-    return _result(ask, spec, prompt, answers), usage
+    return _result(ask, spec, prompt, answers), inference.spent(prompt.took(), said)
 
 
 def _result(ask: Ask, spec: InferenceSpec, prompt: Prompt, answers: list[Answer]) -> dict[str, Any]:
@@ -217,7 +242,7 @@ async def _raw(
             ask.alive()
             if chunk.prompt_logprobs is not None:
                 prompt.logprobs = chunk.prompt_logprobs
-            if chunk.cached is not None and answer.index == 0:
+            if chunk.cached is not None and answer.index == 0 and prompt.cached is None:
                 prompt.cached = chunk.cached
             if chunk.text or chunk.tokens or chunk.finish is not None:
                 yield chunk

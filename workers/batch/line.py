@@ -7,9 +7,10 @@ from typing import Any
 import orjson
 import structlog
 
-from core.batches.lines import Outcome
+from core.batches.lines import SPENT, Outcome
 from core.batches.tables import Batch
 from core.errors import InvalidInput, PenstockError, Retryable
+from core.jobs import inference
 from core.jobs.kinds import InferenceJob
 from core.openai import batch_lines
 from core.openai.batch_lines import Asked
@@ -24,9 +25,9 @@ def gone(row: Any) -> Outcome:
     return _error(row, "input_file_gone", "The input file was deleted before this line was run.")
 
 
-def _error(row: Any, code: str, message: str) -> Outcome:
+def _error(row: Any, code: str, message: str, took: dict[str, Any] | None = None) -> Outcome:
     error = orjson.dumps({"code": code, "message": message}).decode()
-    return Outcome(row.line, 0, None, error, {})
+    return Outcome(row.line, 0, None, error, took or {})
 
 
 @dataclass
@@ -89,12 +90,13 @@ class Answering:
         except Retryable:
             raise
         except InvalidInput as error:
-            return self._whole(400, batch_lines.refused(error), {})
+            return self._whole(400, batch_lines.refused(error), self._took())
         except PenstockError as error:
-            return _error(self.row, error.code, error.message)
+            return _error(self.row, error.code, error.message, self._took())
         except Exception as error:  # whatever it is, it is this line's
             log.exception("a line failed", batch=self.batch.id, line=self.row.line)
-            return _error(self.row, "internal_error", f"The worker failed on this line: {error!r}")
+            told = f"The worker failed on this line: {error!r}"
+            return _error(self.row, "internal_error", told, self._took())
         return self._answer()
 
     def _answer(self) -> Outcome:
@@ -103,10 +105,18 @@ class Answering:
         results, usages = [d[0] for d in done], [d[1] for d in done]
         head = batch_lines.head(self.asked, self.id, self.batch.created_at, self.worker.model)
         body = self.asked.answer(head | {"created": int(time.time())}, results, usages)
-        names = ("prompt_tokens", "completion_tokens", "cached_tokens")
-        return self._whole(200, body, {n: sum(u.get(n, 0) for u in usages) for n in names})
+        return self._whole(200, body, {n: sum(u.get(n, 0) for u in usages) for n in SPENT})
 
-    def _whole(self, status: int, body: Any, usage: dict[str, int]) -> Outcome:
+    def _took(self) -> dict[str, Any]:
+        """What a line took that has no answer: of prompts that have been in the engine."""
+        used = [
+            inference.spent(part.prompt.took(), sum(len(a.tokens) for a in part.answers))
+            for part in self.parts
+            if part.prompt.engine_s > 0
+        ]
+        return {n: sum(u[n] for u in used) for n in SPENT}
+
+    def _whole(self, status: int, body: Any, usage: dict[str, Any]) -> Outcome:
         response = {"status_code": status, "request_id": f"req_{self.id}", "body": body}
         return Outcome(self.row.line, status, orjson.dumps(response).decode(), None, usage)
 

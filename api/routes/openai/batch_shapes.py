@@ -24,7 +24,7 @@ class CreateBatch(BaseModel):
 
 
 class BatchView(BaseModel):
-    """Times are Unix seconds; `reused`, `retry_of`, `resume_from` and `progress` are our own additions."""
+    """Times are Unix seconds; `reused` and the fields below it are our own additions."""
 
     model_config = ConfigDict(extra="allow")
     id: str
@@ -46,6 +46,10 @@ class BatchView(BaseModel):
     retry_of: str | None
     resume_from: str | None
     progress: dict[str, float | None]
+    max_cost: str | None
+    max_tokens_total: int | None
+    stopped_by: str | None
+    cost: str | None
 
 
 class BatchList(BaseModel):
