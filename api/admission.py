@@ -7,6 +7,7 @@ from core.catalog import models, tokenizer
 from core.catalog.models import Served
 from core.jobs.inference import check, check_length, needs_text, template_input
 from core.jobs.kinds import JobSpec
+from core.ledger import caps
 
 # A token is at least one byte, and a chat template adds some: below this bound nothing is counted.
 _TEMPLATE_BYTES = 256
@@ -21,16 +22,18 @@ async def admit(parts: Parts, spec: JobSpec, *, param: str) -> Served:
 
 
 async def admit_to(model: Served, spec: JobSpec) -> None:
-    """Raises InvalidInput when `model` cannot serve this spec."""
+    """Raises InvalidInput when `model` cannot serve this spec, or its caps leave nothing to serve."""
     wanted = max(spec.max_tokens, 1)
     # Without prompt_logprobs nothing looks at each token, so a prompt that surely fits is not counted.
-    if isinstance(spec.prompt, str) and not needs_text(spec):
+    if isinstance(spec.prompt, str) and not needs_text(spec) and not spec.capped:
         check(spec, None)
         if _bytes(spec) + wanted + 8 <= model.context:
             return
     text = await asyncio.to_thread(tokenizer.load, model.source)
     check(spec, text)
-    check_length(await _count(text, spec), wanted, model.context)
+    count = await _count(text, spec)
+    check_length(count, wanted, model.context)
+    caps.check(spec, count, spec.n if spec.max_tokens else 0, model.prices)
 
 
 async def room(model: Served, spec: JobSpec) -> int:
@@ -40,6 +43,7 @@ async def room(model: Served, spec: JobSpec) -> int:
     check(spec, text)
     count = await _count(text, spec)
     check_length(count, 1, model.context)
+    caps.check(spec, count, spec.n, model.prices)
     return model.context - count
 
 

@@ -103,7 +103,7 @@ _RECORD = text(
              FROM unnest(:lines, :states, :responses, :errors) AS u(line, state, response, error)
              JOIN batch_lines p ON p.batch_id = :batch AND p.line = u.line AND p.state = 'pending') v
        WHERE l.batch_id = :batch AND l.line = v.line
-       RETURNING l.line"""
+       RETURNING l.line, coalesce(l.held_tokens, 0) AS tokens, coalesce(l.held_cost, 0) AS cost"""
 ).bindparams(
     bindparam("lines", type_=ARRAY(Integer)),
     *(bindparam(n, type_=ARRAY(Text)) for n in ("states", "responses", "errors")),
@@ -126,7 +126,7 @@ async def record(
 
 async def keep(session: AsyncSession, batch: Batch, outcomes: Sequence[Outcome]) -> None:
     """`record` for one who holds the batch and may. Lines that are recorded already stay as they are."""
-    rows = await session.scalars(
+    found = await session.execute(
         _RECORD,
         {
             "batch": batch.id,
@@ -137,8 +137,10 @@ async def keep(session: AsyncSession, batch: Batch, outcomes: Sequence[Outcome])
             "errors": [o.error for o in outcomes],
         },
     )
-    new = set(rows)
-    made = [o for o in outcomes if o.line in new]
+    rows = {row.line: row for row in found}
+    batch.held_tokens -= sum(row.tokens for row in rows.values())
+    batch.held_cost -= sum(row.cost for row in rows.values())
+    made = [o for o in outcomes if o.line in rows]
     batch.tip += len(made)
     batch.completed += sum(o.state == "done" for o in made)
     batch.failed += sum(o.state == "failed" for o in made)

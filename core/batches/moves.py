@@ -106,7 +106,7 @@ async def finalize(session: AsyncSession, batch: Batch, ending: str) -> None:
     else:
         batch.finalizing_at = func.now()
     await session.flush()
-    if ending != tables.COMPLETED:
+    if ending != tables.COMPLETED or batch.stopped_by is not None:
         await session.execute(_STOP_QUEUED, {"batch": batch.id})
         await session.execute(_STOP_RUNNING, {"batch": batch.id})
     await step(session, batch, "finish")

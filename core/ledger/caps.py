@@ -12,7 +12,7 @@ from core.errors import InvalidInput
 MOST = Decimal(1_000_000_000)
 # As fine as the ledger counts (core/ledger/tables.py).
 _FINEST = Decimal("1E-12")
-_WRITTEN = re.compile(r"[0-9]{1,9}(\.[0-9]{1,12})?")
+_WRITTEN = re.compile(r"[0-9]{1,10}(\.[0-9]{1,12})?")
 MAX_COST, MAX_TOKENS_TOTAL = "max_cost", "max_tokens_total"
 
 
@@ -80,6 +80,16 @@ def room(caps: Caps, prompt: int, prices: Prices) -> tuple[int, str] | None:
         elif prices.say > 0:
             rooms.append((int(left / prices.cost(0, 1)), MAX_COST))
     return min(rooms, default=None)
+
+
+def limit(
+    caps: Caps, prompt: int, answers: int, wanted: int, prices: Prices
+) -> tuple[int, str | None]:
+    """Tokens that each of so many answers may have of `wanted`, and the cap that allows no more."""
+    left = room(caps, prompt, prices)
+    if left is None or left[0] >= wanted * answers:
+        return wanted, None
+    return max(left[0] // answers, 0), left[1]
 
 
 def check(caps: Caps, prompt: int, answers: int, prices: Prices) -> None:

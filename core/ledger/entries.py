@@ -8,6 +8,13 @@ from sqlalchemy import bindparam, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.types import Text
 
+from core.catalog.prices import Prices
+
+
+def prices(subject: str) -> str:
+    """SQL of the prices (in, out, cached) that a job or batch was accepted at."""
+    return f"(SELECT array[price_in, price_out, price_cached] FROM ledger WHERE id = {subject})"  # noqa: S608 - constants
+
 
 def reserve(wished: str) -> str:
     """For `outbox.recorded(move, also)` of a statement that makes jobs and returns key_id, model, reserved_tokens.
@@ -78,6 +85,14 @@ async def open_batch(session: AsyncSession, batch_id: str) -> None:
 async def reserve_batch(session: AsyncSession, batch_id: str, tokens: int) -> None:
     """Its lines are known: what they may take, each token at the dearer of the two prices."""
     await session.execute(_RESERVE, {"id": batch_id, "tokens": tokens})
+
+
+_PRICES = text("SELECT price_in, price_out, price_cached FROM ledger WHERE id = :id")
+
+
+async def prices_of(session: AsyncSession, subject: str) -> Prices:
+    """At which a job or batch was accepted."""
+    return Prices(*(await session.execute(_PRICES, {"id": subject})).one())
 
 
 async def settle_batch(session: AsyncSession, batch_id: str) -> None:

@@ -26,6 +26,7 @@ from core.ledger.usage import Wanted
 from core.security.keys import Caller
 from tests.fakes.webhooks import tenant
 
+MODEL = Served("rill", "here", 2048)
 PRICES = Prices(Decimal("0.5"), Decimal(2), Decimal("0.05"))
 USED = {"prompt_tokens": 20, "completion_tokens": 30, "cached_tokens": 8, "engine_seconds": 1.5}
 # Millionths: 12 at a half, 8 at a twentieth, 30 at two.

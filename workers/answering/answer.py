@@ -9,9 +9,11 @@ from typing import Any
 
 from core import telemetry
 from core.catalog.models import Served
+from core.catalog.prices import FREE, Prices
 from core.catalog.tokenizer import Text, prompt_ids
 from core.jobs import inference, tools
 from core.jobs.inference import InferenceSpec
+from core.ledger.caps import limit
 from workers.answering.likely import shown
 from workers.answering.replay import fresh
 from workers.answering.stops import Stops
@@ -25,7 +27,8 @@ INLINE_CHARS = 4000
 class Ask:
     """Who asks, and who hears of it. `request_id`: unlike every one the engine may still hold.
 
-    `say(chunk, index, logprobs)`: more of an answer; `alive()`: the engine gave something.
+    `say(chunk, index, logprobs)`: more of an answer; `alive()`: the engine gave something. `prices`: what a cap
+    on the cost reckons with.
     """
 
     id: str
@@ -36,6 +39,7 @@ class Ask:
     text: Text
     say: Callable[[Chunk, int, list[dict[str, Any]]], None]
     alive: Callable[[], None]
+    prices: Prices = FREE
 
 
 @dataclass
@@ -95,8 +99,9 @@ async def answered(
 
     `answers` hold what was said before, and when this is cancelled, what has been said by then: the next
     call goes on there. The result lists "choices" where there are several or more is told of each, and
-    "prompt_logprobs" where asked for.
+    "prompt_logprobs" where asked for, and by which cap answers were "stopped_by" where one was.
     """
+    spec, cap = capped(spec, prompt, ask.prices)
     with prompt.in_engine():
         await _together([_answer(ask, spec, prompt, a) for a in answers])
         if spec.prompt_logprobs is not None and prompt.logprobs is None:
@@ -104,7 +109,17 @@ async def answered(
     said = sum(len(a.tokens) for a in answers)
     telemetry.TOKENS.labels(ask.model.name, "in").inc(len(prompt.ids))
     telemetry.TOKENS.labels(ask.model.name, "out").inc(said)
-    return _result(ask, spec, prompt, answers), inference.spent(prompt.took(), said)
+    result = _result(ask, spec, prompt, answers)
+    if cap is not None and any(answer.finish == "length" for answer in answers):
+        result["stopped_by"] = cap
+    return result, inference.spent(prompt.took(), said)
+
+
+def capped(spec: InferenceSpec, prompt: Prompt, prices: Prices) -> tuple[InferenceSpec, str | None]:
+    """The spec with answers no longer than its caps leave room for, and which cap that was."""
+    tokens, cap = limit(spec, len(prompt.ids), spec.n, spec.max_tokens, prices)
+    fewer = {"max_tokens": tokens, "min_tokens": min(spec.min_tokens, tokens)}
+    return (spec if cap is None else spec.model_copy(update=fewer)), cap
 
 
 def _result(ask: Ask, spec: InferenceSpec, prompt: Prompt, answers: list[Answer]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -9,12 +10,14 @@ import structlog
 
 from core.batches.lines import SPENT, Outcome
 from core.batches.tables import Batch
+from core.catalog.prices import Prices
 from core.errors import InvalidInput, PenstockError, Retryable
 from core.jobs import inference
 from core.jobs.kinds import InferenceJob
+from core.ledger.caps import check
 from core.openai import batch_lines
 from core.openai.batch_lines import Asked
-from workers.answering.answer import Answer, Ask, Prompt, answered, encoded
+from workers.answering.answer import Answer, Ask, Prompt, answered, capped, encoded
 from workers.engine import Chunk
 from workers.process import Worker
 
@@ -40,6 +43,14 @@ class Part:
     done: tuple[dict[str, Any], dict[str, Any]] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Need:
+    """The most that a line can take."""
+
+    tokens: int
+    cost: Decimal
+
+
 @dataclass
 class Answering:
     """`run` as often as it is let into the engine: it goes on where it was."""
@@ -48,16 +59,30 @@ class Answering:
     batch: Batch
     row: Any
     raw: bytes
+    prices: Prices
     asked: Asked | None = None
     parts: list[Part] = field(default_factory=list)
     tries: int = 0
+    refused: Outcome | None = None
 
     @property
     def id(self) -> str:
         return f"{self.batch.id.removeprefix('batch_')}_{self.row.line}"
 
-    async def _prepared(self) -> Outcome | None:
-        """Read the body; an outcome at once when it asks for what the model cannot do."""
+    async def need(self) -> Need | None:
+        """What it may take; None when it takes nothing, since it is refused."""
+        await self._prepare()
+        if self.refused is not None:
+            return None
+        limited = [(p, capped(p.spec, p.prompt, self.prices)[0]) for p in self.parts]
+        sizes = [(len(p.prompt.ids), spec.max_tokens * spec.n) for p, spec in limited]
+        cost = sum((self.prices.cost(*size) for size in sizes), Decimal(0))
+        return Need(sum(map(sum, sizes)), cost)
+
+    async def _prepare(self) -> None:
+        """Read the body, once; `refused` at once when it asks for what the model cannot do."""
+        if self.asked is not None or self.refused is not None:
+            return
         worker = self.worker
         try:
             body = orjson.loads(self.raw)["body"]
@@ -69,18 +94,19 @@ class Answering:
                 batch_lines.sound(asked, spec, worker.text)
                 ids = await encoded(worker.text, spec)
                 fit = batch_lines.fitted(asked, spec, len(ids), worker.model)
+                check(spec, len(ids), spec.n if spec.max_tokens else 0, self.prices)
                 self.parts.append(Part(fit, Prompt(ids), [Answer(i) for i in range(fit.n)]))
             self.asked = asked
         except InvalidInput as error:
-            return self._whole(400, batch_lines.refused(error), {})
-        return None
+            self.refused = self._whole(400, batch_lines.refused(error), {})
 
     async def run(self) -> Outcome:
         """Generate what is still missing. A line the engine refuses fails alone; a dead engine is raised."""
         self.tries += 1
         # Only now, with a seat: reading bodies and making tokens of them takes the loop from those who wait.
-        if self.asked is None and (refused := await self._prepared()) is not None:
-            return refused
+        await self._prepare()
+        if self.refused is not None:
+            return self.refused
         try:
             for number, part in enumerate(self.parts):
                 if part.done is None:
@@ -132,6 +158,7 @@ class Answering:
             text=worker.text,
             say=_silent,
             alive=_silent_too,
+            prices=self.prices,
         )
 
 

@@ -51,4 +51,5 @@ def _ask(worker: Worker, attempt: Attempt) -> Ask:
         text=worker.text,
         say=say,
         alive=alive,
+        prices=claim.prices,
     )

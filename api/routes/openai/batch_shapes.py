@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from api.routes.openai.file_shapes import ExpiresAfter
 from core.jobs.kinds import MetadataKey, MetadataValue
 from core.jobs.sampling import no_nul
+from core.ledger.caps import MaxCost, MaxTokensTotal
 
 _Text = Annotated[str, AfterValidator(no_nul), Field(max_length=64)]
 
@@ -21,6 +22,8 @@ class CreateBatch(BaseModel):
     metadata: dict[MetadataKey, MetadataValue] | None = Field(None, max_length=16)
     output_expires_after: ExpiresAfter | None = None
     resume_from: _Text | None = None
+    max_cost: MaxCost = None
+    max_tokens_total: MaxTokensTotal = None
 
 
 class BatchView(BaseModel):

@@ -11,6 +11,7 @@ from core.jobs.messages import Name
 from core.jobs.responses import Asking
 from core.jobs.sampling import storable
 from core.jobs.structured import sound_schema
+from core.ledger.caps import MaxCost, MaxTokensTotal
 from core.openai import shapes
 from core.openai.shapes import Refused
 
@@ -193,6 +194,9 @@ class Ask(Prompted):
     prompt_cache_retention: Annotated[
         Any, Refused("The prefix cache lives in memory.", ("in_memory",))
     ] = None
+    # Beyond OpenAI's.
+    max_cost: MaxCost = None
+    max_tokens_total: MaxTokensTotal = None
     idempotency_key: str | None = Field(None, description="the Idempotency-Key header, in the body")
 
     @property
@@ -233,6 +237,8 @@ class Ask(Prompted):
                 "metadata": self.metadata or {},
                 "priority": "batch" if slow else "interactive",
                 "completion_window": self.window,
+                "max_cost": self.max_cost,
+                "max_tokens_total": self.max_tokens_total,
                 "idempotency_key": self.idempotency_key,
             },
         )
