@@ -8,6 +8,7 @@ from core.catalog.models import Served
 from core.jobs import embedding
 from core.jobs.inference import check, check_length, needs_text, template_input
 from core.jobs.kinds import EmbeddingJob, InferenceJob, JobSpec
+from core.ledger import caps
 
 # A token is at least one byte, and a chat template adds some: below this bound nothing is counted.
 _TEMPLATE_BYTES = 256
@@ -24,7 +25,7 @@ async def admit(parts: Parts, spec: JobSpec, *, param: str) -> Served:
 
 
 async def admit_to(model: Served, spec: JobSpec) -> None:
-    """Raises InvalidInput when `model` cannot serve this spec."""
+    """Raises InvalidInput when `model` cannot serve this spec, or its caps leave nothing to serve."""
     match spec:
         case InferenceJob():
             await _admit_inference(model, spec)
@@ -36,21 +37,24 @@ async def _admit_embedding(model: Served, spec: EmbeddingJob) -> None:
     embedding.check(spec, model)
     text = await asyncio.to_thread(tokenizer.load, model.source)
     if sum(map(len, spec.input)) <= _INLINE_BYTES:
-        embedding.token_ids(spec, text, model.context)
+        ids = embedding.token_ids(spec, text, model.context)
     else:
-        await asyncio.to_thread(embedding.token_ids, spec, text, model.context)
+        ids = await asyncio.to_thread(embedding.token_ids, spec, text, model.context)
+    caps.check(spec, sum(map(len, ids)), 0, model.prices)
 
 
 async def _admit_inference(model: Served, spec: InferenceJob) -> None:
     wanted = max(spec.max_tokens, 1)
     # Without prompt_logprobs nothing looks at each token, so a prompt that surely fits is not counted.
-    if isinstance(spec.prompt, str) and not needs_text(spec):
+    if isinstance(spec.prompt, str) and not needs_text(spec) and not spec.capped:
         check(spec, None)
         if _bytes(spec) + wanted + 8 <= model.context:
             return
     text = await asyncio.to_thread(tokenizer.load, model.source)
     check(spec, text)
-    check_length(await _count(text, spec), wanted, model.context)
+    count = await _count(text, spec)
+    check_length(count, wanted, model.context)
+    caps.check(spec, count, spec.n if spec.max_tokens else 0, model.prices)
 
 
 async def room(model: Served, spec: InferenceJob) -> int:
@@ -60,6 +64,7 @@ async def room(model: Served, spec: InferenceJob) -> int:
     check(spec, text)
     count = await _count(text, spec)
     check_length(count, 1, model.context)
+    caps.check(spec, count, spec.n, model.prices)
     return model.context - count
 
 

@@ -8,10 +8,11 @@ from pydantic import BaseModel
 from core.events.types import rfc3339
 from core.jobs import kinds
 from core.jobs.job import TERMINAL, Job, State
+from core.ledger.caps import plain
 
 
 class JobView(BaseModel):
-    """Times are RFC 3339 in UTC; `result` holds the text so far while the job runs."""
+    """Times are RFC 3339 in UTC; `result` holds the text so far while the job runs; `cost` is a decimal."""
 
     id: str
     kind: str
@@ -24,6 +25,7 @@ class JobView(BaseModel):
     finished_at: datetime | None
     queue_position: int | None
     usage: dict[str, Any] | None
+    cost: str | None
     result: dict[str, Any] | None
     error: dict[str, Any] | None
     metadata: dict[str, str]
@@ -73,6 +75,7 @@ def job(row: Job, queue_position: int | None = None) -> dict[str, Any]:
         "finished_at": _time(row.finished_at),
         "queue_position": queue_position,
         "usage": row.usage,
+        "cost": plain(row.cost) if row.cost is not None else None,
         "result": row.result if done else kinds.partial(row.kind, row.progress),
         "error": row.error,
         "metadata": row.labels,

@@ -66,7 +66,7 @@ def measure(rig: Rig, *, rounds: int = 5, seconds: float = 4.0) -> Figure:
             ),
             (
                 "The bare side is one Python process with as many psycopg connections, the API's own SQL "
-                "(job, key, event, outbox), and a commit for each job. Load, server and database share "
+                "(job, key, event, outbox, ledger), and a commit for each job. Load, server and database share "
                 "the machine's cores in both."
             ),
         ],

@@ -14,17 +14,19 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from core.events import outbox
 from core.ids import new_id
+from core.ledger.entries import reserve
 
 KEY = """INSERT INTO idempotency_keys (tenant_id, key, fingerprint, job_id)
          VALUES (%(tenant)s, %(key)s, %(mark)s, %(id)s) ON CONFLICT DO NOTHING RETURNING job_id"""
 
-# One job a statement, with its fact, its deliveries and its outbox row: what the API's statement does for many.
+# One job a statement, with its fact, deliveries, outbox row and reservation: what the API's statement does for many.
 SUBMIT = outbox.recorded(
     f"""INSERT INTO jobs (id, tenant_id, kind, model, priority, rank, queue, spec, metadata, deadline)
         VALUES (:id, :tenant, :kind, :model, :priority, :rank, :queue, cast(:spec AS jsonb),
                 cast(:labels AS jsonb), now() + make_interval(secs => :window))
-        RETURNING {outbox.FACT}, created_at, available_at, deadline, 'job.queued' AS fact_type,
-                  jsonb_build_object('queue', queue) AS fact_data"""
+        RETURNING {outbox.FACT}, created_at, available_at, deadline, key_id, model, reserved_tokens,
+                  'job.queued' AS fact_type, jsonb_build_object('queue', queue) AS fact_data""",
+    reserve("(VALUES (cast(:id AS text), 6, cast(NULL AS numeric))) AS w(id, asked, cap)"),
 )
 
 

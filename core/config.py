@@ -89,6 +89,13 @@ class Settings(BaseSettings):
     )
     generate_timeout_s: float = Field(300.0, gt=0, description="How long POST /generate waits.")
 
+    # The ledger.
+    currency: str = Field(
+        "USD",
+        max_length=16,
+        description="What prices and costs are in; a name, nothing is converted.",
+    )
+
     # Models and the engine.
     model: str = Field(str(MODEL_FOLDER), description="A local folder or a Hugging Face id.")
     model_name: str = Field(

@@ -7,7 +7,7 @@ handler --say(text)--> Attempt: pending text --seal--> numbered entries --Voice-
 import asyncio
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -69,6 +69,9 @@ class Attempt:
         self._numbers: list[int] = []
         self._pending: dict[int, Said] = {}
         self.first_say: float | None = None
+        # What the job took so far, earlier attempts included; the handler tells, once it knows.
+        before = (claim.progress or {}).get("took")
+        self.took: Callable[[], dict[str, Any] | None] = lambda: before
         self._enter(types.STARTED, claim.started, {"worker": claim.worker_id})
 
     @property
@@ -109,7 +112,8 @@ class Attempt:
                 public["index"] = index
             if said.logprobs:
                 public["logprobs"] = said.logprobs
-            private = {"tokens": said.tokens, "finish": said.finish}
+            # Whoever ends this job without us charges it from the log.
+            private = {"tokens": said.tokens, "finish": said.finish, "took": self.took()}
             self._enter(types.OUTPUT_DELTA, datetime.now(UTC), public, private)
             self.said.append(public | private)
             self._numbers.append(self.seq)
@@ -127,7 +131,9 @@ class Attempt:
         said = self.said
         if upto is not None:
             said = [s for s, number in zip(said, self._numbers, strict=True) if number <= upto]
-        return kinds.join(self.claim.kind, self.claim.progress, said)
+        joined = kinds.join(self.claim.kind, self.claim.progress, said)
+        took = self.took()
+        return joined | {"took": took} if took is not None else joined
 
     def stop(self, why: Why) -> None:
         """End the handler from outside; the first reason stands."""

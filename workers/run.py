@@ -115,22 +115,24 @@ def _outcome(
     return Outcome(claim.id, claim.attempt, state, attempt.seq + 1, result, usage, error, data)
 
 
-def _partial(attempt: Attempt) -> dict[str, Any] | None:
+def _unfinished(attempt: Attempt, state: State, error: dict[str, Any] | None = None) -> Outcome:
+    """The end of a job with what it has, and what that took."""
     attempt.seal()
-    return kinds.partial(attempt.claim.kind, attempt.progress())
+    kind, progress = attempt.claim.kind, attempt.progress()
+    result, usage = kinds.partial(kind, progress), kinds.usage(kind, progress)
+    return _outcome(attempt, state, result=result, usage=usage, error=error)
 
 
 def _failed(attempt: Attempt, code: str, message: str) -> Outcome:
-    error = {"code": code, "message": message}
-    return _outcome(attempt, State.FAILED, result=_partial(attempt), error=error)
+    return _unfinished(attempt, State.FAILED, {"code": code, "message": message})
 
 
 def _stopped(worker: Worker, attempt: Attempt, why: Why) -> Outcome | Requeue | None:
     match why:
         case Why.CANCELLED:
-            return _outcome(attempt, State.CANCELLED, result=_partial(attempt))
+            return _unfinished(attempt, State.CANCELLED)
         case Why.EXPIRED:
-            return _outcome(attempt, State.EXPIRED, result=_partial(attempt))
+            return _unfinished(attempt, State.EXPIRED)
         case Why.RELEASED:
             return _back(attempt, "released", charged=False)
         case Why.STALLED:

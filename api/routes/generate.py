@@ -34,7 +34,7 @@ class Generated(BaseModel):
     model: str
     text: str
     finish_reason: str
-    usage: dict[str, int]
+    usage: dict[str, float]
 
 
 @router.post(

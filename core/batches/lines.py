@@ -18,6 +18,8 @@ from core.batches.tables import Batch
 
 # Over how many seconds the speed is averaged.
 SPEED_S = 20.0
+# What a line's usage adds to its batch's.
+SPENT = ("prompt_tokens", "completion_tokens", "cached_tokens", "engine_seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +83,13 @@ async def pending(
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A line's answer as JSON: `response` with a status below 400, else it failed. `usage` in tokens."""
+    """A line's answer as JSON: `response` with a status below 400, else it failed. `usage`: what it took."""
 
     line: int
     status: int
     response: str | None
     error: str | None
-    usage: dict[str, int]
+    usage: dict[str, Any]
 
     @property
     def state(self) -> str:
@@ -101,7 +103,7 @@ _RECORD = text(
              FROM unnest(:lines, :states, :responses, :errors) AS u(line, state, response, error)
              JOIN batch_lines p ON p.batch_id = :batch AND p.line = u.line AND p.state = 'pending') v
        WHERE l.batch_id = :batch AND l.line = v.line
-       RETURNING l.line"""
+       RETURNING l.line, coalesce(l.held_tokens, 0) AS tokens, coalesce(l.held_cost, 0) AS cost"""
 ).bindparams(
     bindparam("lines", type_=ARRAY(Integer)),
     *(bindparam(n, type_=ARRAY(Text)) for n in ("states", "responses", "errors")),
@@ -124,7 +126,7 @@ async def record(
 
 async def keep(session: AsyncSession, batch: Batch, outcomes: Sequence[Outcome]) -> None:
     """`record` for one who holds the batch and may. Lines that are recorded already stay as they are."""
-    rows = await session.scalars(
+    found = await session.execute(
         _RECORD,
         {
             "batch": batch.id,
@@ -135,12 +137,14 @@ async def keep(session: AsyncSession, batch: Batch, outcomes: Sequence[Outcome])
             "errors": [o.error for o in outcomes],
         },
     )
-    new = set(rows)
-    made = [o for o in outcomes if o.line in new]
+    rows = {row.line: row for row in found}
+    batch.held_tokens -= sum(row.tokens for row in rows.values())
+    batch.held_cost -= sum(row.cost for row in rows.values())
+    made = [o for o in outcomes if o.line in rows]
     batch.tip += len(made)
     batch.completed += sum(o.state == "done" for o in made)
     batch.failed += sum(o.state == "failed" for o in made)
-    for name in ("prompt_tokens", "completion_tokens", "cached_tokens"):
+    for name in SPENT:
         setattr(batch, name, getattr(batch, name) + sum(o.usage.get(name, 0) for o in made))
     _measure(batch, len(made))
     if batch.completed + batch.failed == batch.total:

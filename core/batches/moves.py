@@ -14,6 +14,7 @@ from core.events import outbox
 from core.jobs.batch import KIND, Step
 from core.jobs.kinds import BatchStep
 from core.jobs.submission import Wish, submit_all
+from core.ledger import entries
 from core.security.keys import Caller
 
 # Lines a shard has: few enough that workers share a small batch, many enough that its job costs nothing.
@@ -76,8 +77,9 @@ async def begin(session: AsyncSession, batch: Batch) -> None:
     size = max(MIN_SHARD, min(MAX_SHARD, pending // SHARES))
     rows = await session.execute(_BOUNDS, {"batch": batch.id, "size": size})
     ranges = [(row.first, row.last, int(row.tokens)) for row in rows]
+    await session.flush()
+    await entries.reserve_batch(session, batch.id, sum(tokens for _, _, tokens in ranges))
     if ranges:
-        await session.flush()
         await step(session, batch, "shard", *ranges)
     else:
         await finalize(session, batch, tables.COMPLETED)
@@ -104,7 +106,7 @@ async def finalize(session: AsyncSession, batch: Batch, ending: str) -> None:
     else:
         batch.finalizing_at = func.now()
     await session.flush()
-    if ending != tables.COMPLETED:
+    if ending != tables.COMPLETED or batch.stopped_by is not None:
         await session.execute(_STOP_QUEUED, {"batch": batch.id})
         await session.execute(_STOP_RUNNING, {"batch": batch.id})
     await step(session, batch, "finish")
@@ -115,6 +117,7 @@ async def end(session: AsyncSession, batch: Batch, status: str) -> None:
     batch.status = status
     setattr(batch, f"{status}_at", func.now())
     await session.flush()
+    await entries.settle_batch(session, batch.id)
     await outbox.tell(session, batch.tenant_id, kind=KIND, subject=batch.id, state=status)
 
 

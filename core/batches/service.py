@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass, field
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -18,6 +19,7 @@ from core.files.tables import File
 from core.ids import new_id
 from core.jobs.kinds import window_s
 from core.jobs.submission import check_key
+from core.ledger.entries import open_batch
 from core.openai.answers import fingerprint as mark_of
 from core.openai.batch_lines import ENDPOINTS
 from core.security.keys import Caller
@@ -26,6 +28,7 @@ from core.security.keys import Caller
 MAX_LINES = 50_000
 MAX_BYTES = 200 * 1024 * 1024
 MAX_WINDOW_S = 30 * 86400
+_LATER = ("max_cost", "max_tokens_total")
 BATCH_ID = r"^batch_[0-9a-z]{26}$"
 
 
@@ -39,12 +42,16 @@ class NewBatch:
     metadata: dict[str, str] | None = None
     keep_s: int | None = None
     resume_from: str | None = None
+    max_cost: Decimal | None = None
+    max_tokens_total: int | None = None
     # Beside the body: part of what makes two requests the same.
     key: str | None = field(default=None, compare=False)
 
     def fingerprint(self) -> bytes:
-        plain = {n: getattr(self, n) for n in self.__slots__ if n != "key"}
-        return hashlib.sha256(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)).digest()
+        plain = {n: getattr(self, n) for n in self.__slots__ if n not in ("key", *_LATER)}
+        # A key must survive an upgrade that adds a field.
+        later = {n: str(getattr(self, n)) for n in _LATER if getattr(self, n) is not None}
+        return hashlib.sha256(orjson.dumps(plain | later, option=orjson.OPT_SORT_KEYS)).digest()
 
 
 def check(new: NewBatch, file: File) -> None:
@@ -90,6 +97,7 @@ async def create(
         "model": model.name, "mark": mark_of(model), "input_file_id": new.input_file_id,
         "completion_window": new.completion_window, "status": tables.VALIDATING,
         "labels": new.metadata, "keep_s": new.keep_s, "resume_from": new.resume_from,
+        "max_cost": new.max_cost, "max_tokens_total": new.max_tokens_total,
         "deadline": func.now() + timedelta(seconds=window_s(new.completion_window)),
         "idempotency_key": new.key, "fingerprint": new.fingerprint() if new.key else None,
     }  # fmt: skip
@@ -97,6 +105,7 @@ async def create(
         insert(Batch).values(**values).on_conflict_do_nothing().returning(Batch)
     )
     if made is not None:
+        await open_batch(session, made.id)
         await moves.step(session, made, "validate")
         return made, False
     first = await session.scalar(
@@ -172,7 +181,7 @@ _AGAIN = text(
 
 
 async def retry(session: AsyncSession, caller: Caller, batch_id: str) -> Batch:
-    """A new batch of the lines that failed or were never run, under their own custom_ids.
+    """A new batch of the lines that failed or were never run, under their own custom_ids and a cap as large.
 
     Raises NotFound, Conflict for a batch that has not ended or has no such line.
     """
@@ -186,7 +195,8 @@ async def retry(session: AsyncSession, caller: Caller, batch_id: str) -> Batch:
         endpoint=old.endpoint, model=old.model,
         mark=old.mark, input_file_id=old.input_file_id, status=tables.VALIDATING,
         completion_window=old.completion_window, labels=old.labels, keep_s=old.keep_s,
-        retry_of=old.id, completed=0, failed=0, reused=0, tip=0, speed=0.0,
+        retry_of=old.id, max_cost=old.max_cost, max_tokens_total=old.max_tokens_total,
+        completed=0, failed=0, reused=0, tip=0, speed=0.0,
         deadline=func.now() + timedelta(seconds=window_s(old.completion_window)),
     )  # fmt: skip
     session.add(new)
@@ -194,6 +204,7 @@ async def retry(session: AsyncSession, caller: Caller, batch_id: str) -> Batch:
     new.total = len((await session.execute(_AGAIN, {"new": new.id, "old": old.id})).all())
     if not new.total:
         raise Conflict("No line of this batch failed; nothing to retry", code="nothing_to_retry")
+    await open_batch(session, new.id)
     await moves.begin(session, new)
     return await get(session, caller, new.id)
 

@@ -10,6 +10,7 @@ order everywhere. A line is recorded once, under the next number of `tip`; from 
 """
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import (
@@ -21,11 +22,13 @@ from sqlalchemy import (
     String,
     Text,
     func,
+    select,
     text,
 )
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, column_property, mapped_column
 
 from core.db.base import Base
+from core.ledger.tables import COST, Entry
 
 VALIDATING = "validating"
 FAILED = "failed"
@@ -81,10 +84,23 @@ class Batch(Base):
     prompt_tokens: Mapped[int] = mapped_column(BigInteger, server_default="0")
     completion_tokens: Mapped[int] = mapped_column(BigInteger, server_default="0")
     cached_tokens: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    engine_seconds: Mapped[float] = mapped_column(Double, server_default="0")
+    max_cost: Mapped[Decimal | None] = mapped_column(COST)
+    max_tokens_total: Mapped[int | None] = mapped_column(BigInteger)
+    held_tokens: Mapped[int] = mapped_column(
+        BigInteger, server_default="0",
+        comment="what its running lines may take; only of a batch with a cap",
+    )  # fmt: skip
+    held_cost: Mapped[Decimal] = mapped_column(COST, server_default="0")
+    stopped_by: Mapped[str | None] = mapped_column(String(16), comment="the cap that it reached")
     speed: Mapped[float] = mapped_column(Double, server_default="0", comment="lines a second")
 
     idempotency_key: Mapped[str | None] = mapped_column(String(255))
     fingerprint: Mapped[bytes | None]
+
+    cost: Mapped[Decimal | None] = column_property(
+        select(Entry.cost).where(Entry.id == id).scalar_subquery()  # noqa: A003 - the column of this class
+    )
 
     __table_args__ = (
         CheckConstraint(
@@ -124,6 +140,8 @@ class BatchLine(Base):
     alone: Mapped[bool] = mapped_column(
         server_default=text("false"), comment="has had a shard to itself"
     )
+    held_tokens: Mapped[int | None] = mapped_column(BigInteger, comment="while it runs")
+    held_cost: Mapped[Decimal | None] = mapped_column(COST)
     done_seq: Mapped[int | None]
     response: Mapped[str | None] = mapped_column(Text, comment="JSON, as the output file has it")
     error: Mapped[str | None] = mapped_column(Text, comment="JSON, as the error file has it")

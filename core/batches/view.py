@@ -5,6 +5,7 @@ from typing import Any
 
 from core.batches.service import progress
 from core.batches.tables import Batch
+from core.ledger.caps import plain
 
 _TIMES = (
     "in_progress_at", "finalizing_at", "completed_at", "failed_at", "expired_at", "cancelling_at",
@@ -17,7 +18,7 @@ def _seconds(at: datetime | None) -> int | None:
 
 
 def shown(row: Batch) -> dict[str, Any]:
-    """`reused`, `retry_of`, `resume_from` and `progress` are our own additions."""
+    """`reused` and the fields below it are our own additions."""
     return {
         "id": row.id,
         "object": "batch",
@@ -49,4 +50,8 @@ def shown(row: Batch) -> dict[str, Any]:
         "retry_of": row.retry_of,
         "resume_from": row.resume_from,
         "progress": progress(row),
+        "max_cost": plain(row.max_cost) if row.max_cost is not None else None,
+        "max_tokens_total": row.max_tokens_total,
+        "stopped_by": row.stopped_by,
+        "cost": plain(row.cost) if row.cost is not None else None,
     }

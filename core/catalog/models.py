@@ -2,19 +2,22 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Numeric, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
+from core.catalog.prices import FREE, Prices
 from core.config import Settings
 from core.db.base import Base
-from core.errors import InvalidInput
+from core.errors import InvalidInput, NotFound
 
 SIZES = ("1B", "7B", "30B")
 # What a model is for, by the kind of its jobs.
 WRITES, MEASURES = "inference", "embedding"
+_PRICE = Numeric(18, 6)
 
 
 class Model(Base):
@@ -27,6 +30,9 @@ class Model(Base):
     truncates: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    price_in: Mapped[Decimal] = mapped_column(_PRICE, server_default="0")
+    price_out: Mapped[Decimal] = mapped_column(_PRICE, server_default="0")
+    price_cached: Mapped[Decimal] = mapped_column(_PRICE, server_default="0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,7 @@ class Served:
     kind: str = WRITES
     dimensions: int = 0
     truncates: bool = False
+    prices: Prices = FREE
 
 
 async def register(session: AsyncSession, model: Served) -> None:
@@ -72,9 +79,23 @@ async def listed(session: AsyncSession) -> list[Served]:
             m.kind,
             m.dimensions,
             m.truncates,
+            Prices(m.price_in, m.price_out, m.price_cached),
         )
         for m in rows.scalars()
     ]
+
+
+async def price(session: AsyncSession, name: str, prices: Prices) -> None:
+    """What jobs accepted from now on will cost. Raises NotFound for a model that no worker has served yet."""
+    done = await session.execute(
+        update(Model)
+        .where(Model.name == name)
+        .values(price_in=prices.ask, price_out=prices.say, price_cached=prices.cached)
+        .returning(Model.name)
+    )
+    if done.one_or_none() is None:
+        known = ", ".join([m.name for m in await listed(session)]) or "none yet: start a worker"
+        raise NotFound(f"No model {name!r}. Models: {known}.", param="model")
 
 
 def resolve(

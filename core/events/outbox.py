@@ -63,19 +63,20 @@ fact AS (
         'event_id', 'evt_' || substr(id, 5) || '_' || seq, 'kind', kind, 'tenant', tenant_id,
         'state', state, 'attempt', attempt, 'seq', seq)
     FROM moved
-)
+){also}
 SELECT moved.*, now() AS at FROM moved
 """
 
 
-def recorded(move: str) -> TextClause:
+def recorded(move: str, also: str = "") -> TextClause:
     """SQL that makes `move` and records it.
 
     `move` is one INSERT or UPDATE of jobs whose RETURNING names FACT, `fact_type` and `fact_data`
     (jsonb), and may name more for its caller. Every row it returns is recorded; no row, no record.
-    The rows come back with `at`, the time of the record.
+    The rows come back with `at`, the time of the record. `also`: what else this move does, as further
+    queries of the WITH, each begun by a comma (core/ledger/entries.py); they read `moved`.
     """
-    return text(_RECORD.format(move=move))
+    return text(_RECORD.format(move=move, also=also))
 
 
 _TELL = text(

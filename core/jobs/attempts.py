@@ -11,8 +11,10 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.types import Integer, Text
 
+from core.catalog.prices import FREE, Prices
 from core.events import outbox, types
 from core.jobs.job import State
+from core.ledger.entries import SETTLE, prices
 
 # Numbers an attempt may use beyond the last one Postgres vouches for. At the shortest flush interval
 # a worker says about 120 events a second, and it renews every few seconds.
@@ -28,7 +30,10 @@ _FACT_OF = {
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job that is ours until the lease runs out: what to do, and what earlier attempts did."""
+    """A job that is ours until the lease runs out: what to do, and what earlier attempts did.
+
+    `prices`: those of its ledger row, when it has a cap on its cost.
+    """
 
     id: str
     worker_id: str
@@ -45,6 +50,7 @@ class Claim:
     deadline_in_s: float | None
     waited_s: float
     priority: str = "interactive"
+    prices: Prices = FREE
 
 
 @dataclass(slots=True)
@@ -93,6 +99,7 @@ _CLAIM = outbox.recorded(
         RETURNING {outbox.FACT}, model, priority, spec, progress, failures, seq_ceiling,
             extract(epoch FROM deadline - now())::float8 AS deadline_in_s,
             extract(epoch FROM now() - created_at)::float8 AS waited_s,
+            CASE WHEN spec ->> 'max_cost' IS NOT NULL THEN {prices("jobs.id")} END AS prices,
             'job.started' AS fact_type, jsonb_build_object('worker', :worker) AS fact_data"""  # noqa: S608 - only constants are formatted in
 ).bindparams(bindparam("ids", type_=ARRAY(Text)), bindparam("worker", type_=Text))
 
@@ -108,7 +115,7 @@ async def claim(
         Claim(
             r.id, worker_id, r.tenant_id, r.kind, r.model, r.attempt, r.failures, r.seq, r.seq_ceiling,
             r.spec, r.progress, r.at, r.deadline_in_s, r.waited_s,
-            r.priority,
+            r.priority, FREE if r.prices is None else Prices(*r.prices),
         )
         for r in rows
     ]  # fmt: skip
@@ -172,7 +179,8 @@ _FINISH = outbox.recorded(
              AS v(id, attempt, state, seq, result, usage, error, fact_type, fact_data)
         WHERE j.id = v.id AND j.attempt = v.attempt AND j.state = 'running'
         RETURNING {", ".join("j." + name for name in outbox.FACT.split(", "))},
-            v.fact_type, v.fact_data"""  # noqa: S608 - only constants are formatted in
+            v.fact_type, v.fact_data, j.usage""",  # noqa: S608 - only constants are formatted in
+    SETTLE,
 ).bindparams(
     *(bindparam(n, type_=ARRAY(Text)) for n in ("ids", "states", "facts")),
     *(bindparam(n, type_=ARRAY(Text)) for n in ("results", "usages", "errors", "data")),

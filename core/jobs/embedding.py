@@ -4,12 +4,13 @@ import base64
 from array import array
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator
 
 from core.catalog.models import Served
 from core.catalog.tokenizer import Text
 from core.errors import InvalidInput
 from core.jobs.sampling import no_nul
+from core.ledger.caps import Caps
 
 KIND = "embedding"
 # OpenAI's own limits: inputs of one request, and tokens of all of them.
@@ -48,7 +49,7 @@ Inputs = Annotated[
 ]  # fmt: skip
 
 
-class EmbeddingSpec(BaseModel):
+class EmbeddingSpec(Caps):
     model_config = ConfigDict(extra="forbid")
     kind: Literal["embedding"] = "embedding"
     model: str = Field("", max_length=256, description="empty: the embedding model")

@@ -18,6 +18,7 @@ from core.jobs.messages import Message, Tool, ToolChoice, checked, for_template
 from core.jobs.sampling import FullSampling, no_nul
 from core.jobs.structured import Structured
 from core.jobs.tools import Choice
+from core.ledger.caps import Caps
 
 KIND = "inference"
 MAX_PROMPT = 1_000_000
@@ -61,7 +62,7 @@ Prompt = Annotated[
 ]  # fmt: skip
 
 
-class InferenceSpec(FullSampling):
+class InferenceSpec(FullSampling, Caps):
     model_config = ConfigDict(json_schema_extra=_ONE_INPUT)
     kind: Literal["inference"] = "inference"
     model: str = Field("", max_length=256, description="empty: the default model")
@@ -95,16 +96,17 @@ class InferenceSpec(FullSampling):
         # Checked at admission; checking it again would only cost.
         return self.structured if schema is None else Structured.model_construct(json_schema=schema)
 
-    def reservation(self, context: int) -> int:
-        """Tokens that answering may take of a model with this `context`, told before anything is counted: four
-        bytes a token, and every answer as long as it may get."""
+    @property
+    def asked_tokens(self) -> int:
+        """Of the prompt, told before it is counted: four bytes a token."""
         if self.prompt is None:
-            asked = sum(message.size for message in self.messages or ()) // 4
-        else:
-            asked = (
-                len(self.prompt.encode()) // 4 if isinstance(self.prompt, str) else len(self.prompt)
-            )
-        return min(asked + self.max_tokens * self.n, context * self.n)
+            return sum(message.size for message in self.messages or ()) // 4
+        return len(self.prompt.encode()) // 4 if isinstance(self.prompt, str) else len(self.prompt)
+
+    def reservation(self, context: int) -> int:
+        """Tokens that answering may take of a model with this `context`: every answer as long as it may get."""
+        whole = min(self.asked_tokens + self.max_tokens * self.n, context * self.n)
+        return whole if self.max_tokens_total is None else min(whole, self.max_tokens_total)
 
     @property
     def detailed(self) -> bool:
@@ -188,9 +190,28 @@ def check_length(prompt_tokens: int, max_tokens: int, context: int) -> None:
 def choices(progress: dict[str, Any] | None) -> dict[int, dict[str, Any]]:
     """What was said of each answer: {"text", "tokens", "finish"?, "logprobs"?} by its index."""
     whole = dict(progress or {})
+    whole.pop("took", None)
     others = whole.pop("choices", ())
     said = {0: {"text": "", "tokens": [], **whole}}
     return said | {c["index"]: {k: v for k, v in c.items() if k != "index"} for c in others}
+
+
+def spent(took: dict[str, Any], said: int) -> dict[str, Any]:
+    """A job's usage: of a prompt that took this, answered with so many tokens. Engine time in seconds."""
+    prompt = took.get("prompt_tokens", 0)
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": said,
+        "total_tokens": prompt + said,
+        "cached_tokens": took.get("cached_tokens", 0),
+        "engine_seconds": took.get("engine_seconds", 0),
+    }
+
+
+def usage(progress: dict[str, Any] | None) -> dict[str, Any]:
+    """What an unfinished answer took. core/jobs/job.py says the same in SQL."""
+    said = sum(len(one["tokens"]) for one in choices(progress).values())
+    return spent((progress or {}).get("took", {}), said)
 
 
 def partial(progress: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -210,7 +231,11 @@ def partial(progress: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def join(progress: dict[str, Any] | None, said: list[dict[str, Any]]) -> dict[str, Any]:
-    """Progress with what later log entries added: the first answer, and "choices" with the others."""
+    """Progress with what later log entries added: the first answer, and "choices" with the others.
+
+    "took": {"prompt_tokens", "cached_tokens", "engine_seconds"}, with each entry more of the last.
+    """
+    tooks = [one["took"] for one in (progress or {}, *said) if one.get("took")]
     known = choices(progress)
     texts = {index: [c["text"]] for index, c in known.items()}
     ids = {index: list(c["tokens"]) for index, c in known.items()}
@@ -227,4 +252,5 @@ def join(progress: dict[str, Any] | None, said: list[dict[str, Any]]) -> dict[st
         known[index] = {**one, "text": "".join(texts[index]), "tokens": ids[index]}
     first = known.pop(0)
     others = [{"index": index, **one} for index, one in sorted(known.items())]
-    return first | ({"choices": others} if others else {})
+    took = {"took": max(tooks, key=lambda one: float(one["engine_seconds"]))} if tooks else {}
+    return first | ({"choices": others} if others else {}) | took

@@ -10,6 +10,7 @@ numbers a running attempt may have used, so that a lost one's numbers are never 
 """
 
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -21,11 +22,13 @@ from sqlalchemy import (
     SmallInteger,
     String,
     func,
+    select,
     text,
 )
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, column_property, mapped_column
 
 from core.db.base import Base
+from core.ledger.tables import Entry
 
 
 class State(StrEnum):
@@ -43,10 +46,21 @@ TERMINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.EXPI
 # core.jobs.inference.partial in SQL: what a client may see of an answer that no worker will finish.
 PARTIAL = """CASE WHEN progress ? 'text' THEN jsonb_build_object('text', progress -> 'text') ||
     CASE WHEN progress ? 'choices' OR progress ? 'logprobs' THEN jsonb_build_object('choices',
-        jsonb_build_array(progress - 'choices' - 'tokens' - 'finish' || jsonb_build_object('index', 0))
+        jsonb_build_array(progress - 'choices' - 'tokens' - 'finish' - 'took' || jsonb_build_object('index', 0))
         || coalesce((SELECT jsonb_agg(c - 'tokens' - 'finish')
                      FROM jsonb_array_elements(progress -> 'choices') AS c), jsonb_build_array()))
     ELSE jsonb_build_object() END END"""
+
+# core.jobs.inference.usage in SQL, for the same jobs.
+USAGE = """CASE WHEN kind <> 'batch' THEN (
+    SELECT jsonb_build_object('prompt_tokens', t.asked, 'completion_tokens', t.said,
+        'total_tokens', t.asked + t.said, 'cached_tokens', t.cached, 'engine_seconds', t.seconds)
+    FROM (SELECT coalesce((progress #>> '{took,prompt_tokens}')::bigint, 0) AS asked,
+                 coalesce((progress #>> '{took,cached_tokens}')::bigint, 0) AS cached,
+                 coalesce((progress #>> '{took,engine_seconds}')::numeric, 0) AS seconds,
+                 coalesce(jsonb_array_length(progress -> 'tokens'), 0) + coalesce((
+                     SELECT sum(jsonb_array_length(c -> 'tokens'))
+                     FROM jsonb_array_elements(progress -> 'choices') AS c), 0) AS said) t) END"""
 
 
 class Job(Base):
@@ -88,6 +102,10 @@ class Job(Base):
     result: Mapped[dict[str, Any] | None]
     usage: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
+
+    cost: Mapped[Decimal | None] = column_property(
+        select(Entry.cost).where(Entry.id == id).scalar_subquery()  # noqa: A003 - the column of this class
+    )
 
     __table_args__ = (
         CheckConstraint(

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
@@ -99,6 +100,34 @@ def reservation(spec: AnySpec, model: Served) -> int:
             return spec.reservation()
         case BatchStep():
             return spec.tokens
+
+
+def asked_tokens(spec: AnySpec) -> int:
+    """Those of the reservation that are the prompt's: they have a price of their own."""
+    match spec:
+        case InferenceJob():
+            return spec.asked_tokens
+        case EmbeddingJob():
+            return spec.reservation()
+        case BatchStep():
+            return 0
+
+
+def cost_cap(spec: AnySpec) -> Decimal | None:
+    """The most that a job may cost."""
+    return None if isinstance(spec, BatchStep) else spec.max_cost
+
+
+def usage(kind: str, progress: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What an unfinished job took; the ledger settles it."""
+    match kind:
+        case inference.KIND:
+            return inference.usage(progress)
+        case embedding.KIND:
+            return None  # an attempt that ends without its vectors leaves nothing to charge for
+        case batch.KIND:
+            return None  # its lines are charged to the batch
+    raise ValueError(f"unknown kind {kind!r}")
 
 
 def partial(kind: str, progress: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -20,7 +20,8 @@ from core.events import outbox, types
 from core.events.log import EventLog
 from core.jobs import attempts, kinds
 from core.jobs.attempts import Outcome, Requeue
-from core.jobs.job import PARTIAL, State
+from core.jobs.job import PARTIAL, USAGE, State
+from core.ledger.entries import SETTLE
 
 # With Redis away no attempt can start anyway, and what was said may come back with it.
 _WAIT_FOR_REDIS_S = 30
@@ -98,10 +99,10 @@ async def _rescue_one(
                 "code": "attempts_exhausted",
                 "message": f"The job's worker was lost in {row.failures + 1} attempts; giving up.",
             }
-        partial = kinds.partial(row.kind, progress)
         outcome = Outcome(
-            row.id, row.attempt, state, seq + 1, result=partial, error=error, data=error or {}
-        )
+            row.id, row.attempt, state, seq + 1, error=error, data=error or {},
+            result=kinds.partial(row.kind, progress), usage=kinds.usage(row.kind, progress),
+        )  # fmt: skip
         await attempts.finish(session, [outcome])
     return Rescued(row.id, row.kind, state, reason)
 
@@ -139,10 +140,11 @@ async def _said(
 
 _EXPIRE = outbox.recorded(
     f"""UPDATE jobs SET state = 'expired', finished_at = now(), seq = seq + 1, rung_at = NULL,
-            result = {PARTIAL}
+            result = {PARTIAL}, usage = {USAGE}
         WHERE id IN (SELECT id FROM jobs WHERE state = 'queued' AND deadline <= now()
                      ORDER BY deadline LIMIT 500 FOR UPDATE SKIP LOCKED) AND state = 'queued'
-        RETURNING {outbox.FACT}, 'job.expired' AS fact_type, '{{}}'::jsonb AS fact_data"""  # noqa: S608 - only constants are formatted in
+        RETURNING {outbox.FACT}, usage, 'job.expired' AS fact_type, '{{}}'::jsonb AS fact_data""",  # noqa: S608 - only constants are formatted in
+    SETTLE,
 )
 
 

@@ -9,9 +9,10 @@ from core.catalog.models import Served
 from core.errors import Conflict, NotFound
 from core.events import outbox
 from core.jobs import batch
-from core.jobs.job import PARTIAL, TERMINAL, Job, State
+from core.jobs.job import PARTIAL, TERMINAL, USAGE, Job, State
 from core.jobs.kinds import JobSpec
 from core.jobs.submission import Submitted, Wish, check_key, submit_all
+from core.ledger.entries import SETTLE
 from core.security.keys import Caller
 
 # Counting a deeper queue than this costs more than the number is worth to a client.
@@ -110,9 +111,10 @@ async def listed(
 _CANCEL_QUEUED = outbox.recorded(
     f"""UPDATE jobs SET state = 'cancelled', finished_at = now(), seq = seq + 1, rung_at = NULL,
             cancel_requested_at = now(),
-            result = {PARTIAL}
+            result = {PARTIAL}, usage = {USAGE}
         WHERE id = :id AND tenant_id = :tenant AND state = 'queued' AND kind <> 'batch'
-        RETURNING {outbox.FACT}, 'job.cancelled' AS fact_type, '{{}}'::jsonb AS fact_data"""  # noqa: S608 - only constants are formatted in
+        RETURNING {outbox.FACT}, usage, 'job.cancelled' AS fact_type, '{{}}'::jsonb AS fact_data""",  # noqa: S608 - only constants are formatted in
+    SETTLE,
 )
 
 _CANCEL_RUNNING = text(

@@ -12,15 +12,24 @@ import orjson
 from sqlalchemy import bindparam, select, text, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.types import BigInteger, Float, Integer, LargeBinary, Text
+from sqlalchemy.types import BigInteger, Float, Integer, LargeBinary, Numeric, Text
 
 from core.catalog.models import Served
 from core.errors import Conflict, InvalidInput
 from core.events import outbox
 from core.ids import new_id
 from core.jobs.job import IdempotencyKey, Job
-from core.jobs.kinds import RANKS, AnySpec, queue_name, reservation, window_s
+from core.jobs.kinds import (
+    RANKS,
+    AnySpec,
+    asked_tokens,
+    cost_cap,
+    queue_name,
+    reservation,
+    window_s,
+)
 from core.jobs.responses import Asking, keep
+from core.ledger.entries import reserve
 from core.security.keys import Caller
 
 MAX_KEY = 255
@@ -136,8 +145,9 @@ _INSERT = outbox.recorded(
         FROM unnest(:ids, :tenants, :kinds, :models, :priorities, :ranks, :queues, :keys, :tokens,
                     cast(:specs AS jsonb[]), cast(:labels AS jsonb[]), :windows)
              AS v(id, tenant, kind, model, priority, rank, queue, key, tokens, spec, labels, win)
-        RETURNING {outbox.FACT}, created_at, available_at, deadline, 'job.queued' AS fact_type,
-                  jsonb_build_object('queue', queue) AS fact_data"""  # noqa: S608 - only constants are formatted in
+        RETURNING {outbox.FACT}, created_at, available_at, deadline, key_id, model, reserved_tokens,
+                  'job.queued' AS fact_type, jsonb_build_object('queue', queue) AS fact_data""",  # noqa: S608 - only constants are formatted in
+    reserve("unnest(:ids, :asked, :caps) AS w(id, asked, cap)"),
 ).bindparams(
     *(
         bindparam(name, type_=ARRAY(Text))
@@ -154,7 +164,8 @@ _INSERT = outbox.recorded(
         )
     ),
     bindparam("ranks", type_=ARRAY(Integer)),
-    bindparam("tokens", type_=ARRAY(BigInteger)),
+    *(bindparam(name, type_=ARRAY(BigInteger)) for name in ("tokens", "asked")),
+    bindparam("caps", type_=ARRAY(Numeric)),
     bindparam("windows", type_=ARRAY(Float)),
 )
 
@@ -175,6 +186,8 @@ async def _insert(session: AsyncSession, new: Sequence[tuple[Wish, str]]) -> dic
             "queues": [j.queue for j in jobs.values()],
             "keys": [j.key_id for j in jobs.values()],
             "tokens": [j.reserved_tokens for j in jobs.values()],
+            "asked": [asked_tokens(w.spec) for w, _ in new],
+            "caps": [cost_cap(w.spec) for w, _ in new],
             "specs": [orjson.dumps(j.spec).decode() for j in jobs.values()],
             "labels": [orjson.dumps(j.labels).decode() for j in jobs.values()],
             "windows": [

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from core.jobs.embedding import Inputs
 from core.jobs.kinds import EmbeddingJob
+from core.ledger.caps import MaxCost, MaxTokensTotal
 from core.openai.shapes import sound
 
 
@@ -19,6 +20,8 @@ class Embeddings(BaseModel):
     encoding_format: Literal["float", "base64"] | None = None
     user: str | None = None
     # Beyond OpenAI's, for clients that send them in extra_body.
+    max_cost: MaxCost = None
+    max_tokens_total: MaxTokensTotal = None
     completion_window: str | None = None
     idempotency_key: str | None = Field(None, description="the Idempotency-Key header, in the body")
 

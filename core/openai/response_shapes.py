@@ -10,6 +10,7 @@ from core.jobs.messages import Name
 from core.jobs.responses import Asking
 from core.jobs.sampling import storable
 from core.jobs.structured import sound_schema
+from core.ledger.caps import MaxCost, MaxTokensTotal
 from core.openai import response_items, shapes
 from core.openai.shapes import CacheOptions, CacheRetention, Refused
 
@@ -188,6 +189,9 @@ class Ask(Prompted):
     prompt: Annotated[Any, Refused("Send its text.")] = None
     prompt_cache_options: CacheOptions = None
     prompt_cache_retention: CacheRetention = None
+    # Beyond OpenAI's.
+    max_cost: MaxCost = None
+    max_tokens_total: MaxTokensTotal = None
     idempotency_key: str | None = Field(None, description="the Idempotency-Key header, in the body")
 
     @property
@@ -232,6 +236,8 @@ class Ask(Prompted):
                 "metadata": self.metadata or {},
                 "priority": "batch" if slow else "interactive",
                 "completion_window": self.window,
+                "max_cost": self.max_cost,
+                "max_tokens_total": self.max_tokens_total,
                 "idempotency_key": self.idempotency_key,
             },
         )

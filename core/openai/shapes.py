@@ -18,6 +18,7 @@ from pydantic_core import core_schema
 from core.errors import InvalidInput
 from core.jobs.kinds import InferenceJob
 from core.jobs.structured import Structured
+from core.ledger.caps import MaxCost, MaxTokensTotal
 
 J = TypeVar("J", bound=BaseModel)
 
@@ -95,6 +96,8 @@ class Asked(BaseModel):
     ignore_eos: bool | None = None
     structured: Structured | None = None
     completion_window: str | None = None
+    max_cost: MaxCost = None
+    max_tokens_total: MaxTokensTotal = None
     idempotency_key: str | None = Field(None, description="the Idempotency-Key header, in the body")
 
     @property
@@ -116,6 +119,7 @@ class Asked(BaseModel):
 _COMMON = (
     "frequency_penalty", "logit_bias", "n", "presence_penalty", "seed", "stop", "temperature", "top_p",
     "top_k", "min_p", "min_tokens", "repetition_penalty", "ignore_eos", "completion_window", "model", "idempotency_key",
+    "max_cost", "max_tokens_total",
 )  # fmt: skip
 # OpenAI's defaults, which are not ours: nothing is cut off and nothing is sharpened.
 _THEIRS: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0, "top_k": -1}

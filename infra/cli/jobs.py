@@ -49,6 +49,10 @@ def submit(
     stop: Annotated[list[str] | None, typer.Option(help="End before this text.")] = None,
     priority: Annotated[str | None, typer.Option(help="interactive or batch.")] = None,
     completion_window: Annotated[str | None, typer.Option(help="90s, 24h: then expired.")] = None,
+    max_tokens_total: Annotated[
+        int | None, typer.Option(help="Stop at so many, the prompt's included.")
+    ] = None,
+    max_cost: Annotated[str | None, typer.Option(help="Stop at this cost: 0.05.")] = None,
     metadata: Annotated[list[str] | None, typer.Option(help="name=value.")] = None,
     idempotency_key: Annotated[
         str | None, typer.Option(help="The same key again is the same job.")
@@ -71,6 +75,8 @@ def submit(
         "stop": stop or None,
         "priority": priority,
         "completion_window": completion_window,
+        "max_tokens_total": max_tokens_total,
+        "max_cost": max_cost,
         "metadata": dict(_pair(one) for one in metadata or ()) or None,
     }
     spec = {"kind": "inference", **{k: v for k, v in given.items() if v is not None}}
@@ -94,7 +100,7 @@ def get(job_id: JobId, as_json: AsJson = False, url: Url = None, key: Key = None
         return
     table = Table(show_header=False, box=None)
     for name in ("id", "state", "attempt", "model", "priority", "queue_position", "created_at",
-                 "started_at", "finished_at"):  # fmt: skip
+                 "started_at", "finished_at", "cost"):  # fmt: skip
         if job[name] is not None:
             table.add_row(name, str(job[name]))
     for name in ("usage", "metadata"):

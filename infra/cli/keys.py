@@ -1,23 +1,16 @@
 """`penstock keys`: make, limit, list and revoke API keys, straight in the database."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.config import settings
-from core.db.session import Database
-from core.errors import PenstockError
 from core.security import keys
 from core.security.keys import ApiKey, Rate, Tenant, Unit
+from infra.cli.database import in_database
 
 keys_app = typer.Typer(no_args_is_help=True, help="API keys: create, limit, list, revoke.")
-Answer = TypeVar("Answer")
 _HELP = "A minute: a number, 0 for no limit, or default for what the settings say."
 Requests = Annotated[str | None, typer.Option("--requests-per-minute", help=_HELP)]
 Tokens = Annotated[str | None, typer.Option("--tokens-per-minute", help=_HELP)]
@@ -32,7 +25,9 @@ def create(
 ) -> None:
     """Make a key and print it, this once."""
     rate = Rate(**rates(requests_per_minute, tokens_per_minute))
-    _, key = in_database(lambda session: keys.create(session, tenant=tenant, name=name, rate=rate))
+    _, key = in_database(
+        "keys", lambda session: keys.create(session, tenant=tenant, name=name, rate=rate)
+    )
     typer.echo(key)
 
 
@@ -44,7 +39,7 @@ def limit(
 ) -> None:
     """Change what a key may take a minute; it holds within PENSTOCK_KEY_CACHE_S seconds."""
     rate = some(rates(requests_per_minute, tokens_per_minute))
-    in_database(lambda session: keys.limit_key(session, key_id, rate))
+    in_database("keys", lambda session: keys.limit_key(session, key_id, rate))
     typer.echo(f"{key_id} is limited")
 
 
@@ -52,7 +47,7 @@ def limit(
 def list_keys() -> None:
     """Every key, without its secret."""
     table = Table("id", "tenant", "name", "created", "revoked", "requests/min", "tokens/min")
-    for key, tenant in in_database(keys.listed):
+    for key, tenant in in_database("keys", keys.listed):
         revoked = f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else ""
         created = f"{key.created_at:%Y-%m-%d %H:%M}"
         table.add_row(key.id, tenant, key.name, created, revoked, *shown(key))
@@ -62,7 +57,7 @@ def list_keys() -> None:
 @keys_app.command()
 def revoke(key_id: Annotated[str, typer.Argument(help="key_...: see keys list.")]) -> None:
     """Make a key worthless within PENSTOCK_KEY_CACHE_S seconds."""
-    in_database(lambda session: keys.revoke(session, key_id))
+    in_database("keys", lambda session: keys.revoke(session, key_id))
     typer.echo(f"{key_id} is revoked")
 
 
@@ -93,27 +88,3 @@ def shown(row: ApiKey | Tenant) -> tuple[str, str]:
     limits = (row.requests_per_minute, row.tokens_per_minute)
     first, second = ("" if n is None else str(n) if n else "no limit" for n in limits)
     return first, second
-
-
-def in_database(work: Callable[[AsyncSession], Awaitable[Answer]], command: str = "keys") -> Answer:
-    """Do this in a transaction; what goes wrong is told in a line and ends the command."""
-
-    async def run() -> Answer:
-        database = Database(settings(), name="cli", pool=1)
-        try:
-            async with database.begin() as session:
-                return await work(session)
-        finally:
-            await database.close()
-
-    try:
-        return asyncio.run(run())
-    except PenstockError as error:
-        message = error.message
-    except OperationalError as error:
-        # The driver's words name host and port, never the password.
-        message = (
-            f"{error.orig}\nSet DATABASE_URL; under penstock up it is in ready.json, urls.postgres"
-        )
-    typer.echo(f"penstock {command}: {message}", err=True)
-    raise typer.Exit(1)

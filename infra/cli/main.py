@@ -13,7 +13,9 @@ import uvicorn
 from core.config import settings
 from infra.cli.jobs import jobs_app
 from infra.cli.keys import keys_app
+from infra.cli.models import models_app
 from infra.cli.tenants import tenants_app
+from infra.cli.usage import usage
 from infra.folder import FolderInUse
 from infra.part import PartFailed
 
@@ -25,6 +27,8 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_comp
 app.add_typer(keys_app, name="keys")
 app.add_typer(tenants_app, name="tenants")
 app.add_typer(jobs_app, name="jobs")
+app.add_typer(models_app, name="models")
+app.command()(usage)
 
 
 class Kind(StrEnum):

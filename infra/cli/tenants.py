@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from core.security import keys
-from infra.cli.keys import Requests, Tokens, in_database, rates, shown, some
+from infra.cli.database import in_database
+from infra.cli.keys import Requests, Tokens, rates, shown, some
 
 tenants_app = typer.Typer(no_args_is_help=True, help="Tenants: limit, list.")
 
@@ -20,7 +21,7 @@ def limit(
 ) -> None:
     """Change what all keys of a tenant may take a minute; it holds within PENSTOCK_KEY_CACHE_S seconds."""
     rate = some(rates(requests_per_minute, tokens_per_minute))
-    in_database(lambda session: keys.limit_tenant(session, tenant, rate), "tenants")
+    in_database("tenants", lambda session: keys.limit_tenant(session, tenant, rate))
     typer.echo(f"{tenant} is limited")
 
 
@@ -28,7 +29,7 @@ def limit(
 def list_tenants() -> None:
     """Every tenant with its own limits; empty where the settings decide."""
     table = Table("id", "name", "created", "requests/min", "tokens/min")
-    for tenant in in_database(keys.tenants, "tenants"):
+    for tenant in in_database("tenants", keys.tenants):
         created = f"{tenant.created_at:%Y-%m-%d %H:%M}"
         table.add_row(tenant.id, tenant.name, created, *shown(tenant))
     Console().print(table)

@@ -3,7 +3,7 @@
 I1 one last fact, under the last number      I5 readers saw contiguous numbers, each once
 I2 one accepted end                          I7 nothing runs or is leased any more
 I3 facts follow the state machine            I8 keys and jobs are one to one
-I4 result == what readers put together       I9 tokens counted once
+I4 result == what readers put together       I9 tokens charged once: ledger == usage == results
    == an undisturbed run                     I10 no process left over
 """
 
@@ -53,6 +53,12 @@ _KEYS = text(
               (SELECT count(*) FROM idempotency_keys WHERE tenant_id = t.id) AS keys
        FROM tenants t WHERE t.id = (SELECT tenant_id FROM jobs WHERE id = :id)"""
 )
+_LEDGER = text(
+    """SELECT l.id, l.settled_at, l.cost, l.prompt_tokens, l.completion_tokens, l.cached_tokens,
+              l.engine_seconds
+       FROM ledger l WHERE l.tenant_id = (SELECT tenant_id FROM jobs WHERE id = :id)"""
+)
+CHARGED = ("prompt_tokens", "completion_tokens", "cached_tokens", "engine_seconds")
 
 
 @dataclass
@@ -66,6 +72,7 @@ class Counts:
     reconnects: int = 0
     kafka: int = 0
     kafka_again: int = 0
+    charged: int = 0
 
 
 async def ended(db: Database, ids: Iterable[str], timeout_s: float = 60.0) -> None:
@@ -124,6 +131,9 @@ async def check(
             f"ended otherwise than {ends}: {counts.ends}; {_why(jobs.values(), wrong)}"
         )
         await _keys(db, load)
+        async with db.begin() as session:
+            entries = (await session.execute(_LEDGER, {"id": load.ids[0]})).all()
+        counts.charged = charged(jobs, entries)
         await _read_back(load, client, jobs, facts, counts)
         if kafka_kept:
             await _announced(rig, facts, counts)
@@ -184,13 +194,33 @@ def right_answer(job: Any, wanted: Answer | None) -> None:
     if wanted is None:
         return
     got = (job.result or {}).get("text", "")
+    spent, prompt = job.usage["completion_tokens"], job.usage["prompt_tokens"]
     if job.state != State.SUCCEEDED:
         assert wanted.text.startswith(got), f"{job.id}: {got!r} is no beginning of {wanted.text!r}"
+        told = f"{job.id}: {spent} tokens charged for {got!r}, {prompt} for a prompt of {wanted.prompt}"
+        assert spent in wanted.spent(got), told
+        # A prompt that nothing was said to may have been in an engine, or not.
+        assert prompt == wanted.prompt or (prompt == spent == 0), told
         return
     assert got == wanted.text, f"{job.id}: {got!r} is not {wanted.text!r}"
     assert job.result["finish_reason"] == wanted.finish, f"{job.id}: {job.result}"
-    spent = job.usage["completion_tokens"]
     assert spent == wanted.tokens, f"{job.id}: {spent} tokens charged for {wanted.tokens}"
+    assert prompt == wanted.prompt, f"{job.id}: {prompt} charged for a prompt of {wanted.prompt}"
+
+
+def charged(jobs: dict[str, Any], entries: Iterable[Any]) -> int:
+    """I9: each job of the tenant has one settled row, which says what its usage says. Returns all tokens."""
+    rows = {row.id: row for row in entries}
+    assert rows.keys() == jobs.keys(), f"not one row a job: {rows.keys() ^ jobs.keys()}"
+    left = [row.id for row in rows.values() if row.settled_at is None or row.cost is None]
+    assert not left, f"{len(left)} ended jobs are still reserved: {left[:5]}"
+    for job in jobs.values():
+        row = rows[job.id]
+        told = {name: getattr(row, name) for name in CHARGED}
+        assert told == {name: job.usage[name] for name in CHARGED}, f"{job.id}: {told}, {job.usage}"
+    total: int = sum(row.prompt_tokens + row.completion_tokens for row in rows.values())
+    assert total == sum(job.usage["total_tokens"] for job in jobs.values())
+    return total
 
 
 async def _keys(db: Database, load: Load) -> None:
@@ -322,6 +352,6 @@ def _report(load: Load, counts: Counts) -> None:
         f"{load.name}: seed {load.seed}, {load.kills} kills; jobs: {ends}; {counts.attempts} attempts, "
         f"requeued: {back}; {len(load.readers)} readers, {counts.reconnects} reconnects, "
         f"{counts.snapshots} snapshots; {load.resent} submissions repeated; {counts.kafka} facts in "
-        f"Kafka, {counts.kafka_again} more than once"
+        f"Kafka, {counts.kafka_again} more than once; {counts.charged} tokens charged, each once"
     )
     print(REPORT[-1])

@@ -29,6 +29,15 @@ class Answer:
     text: str
     tokens: int
     finish: str
+    prompt: int
+    # How long the text is before each token.
+    starts: tuple[int, ...] = ()
+
+    def spent(self, said: str) -> set[int]:
+        """Tokens that an attempt may have counted that said so much of it."""
+        begun = sum(start < len(said) for start in self.starts)
+        # Tokens of a stop string are said with the last text before it, or not yet.
+        return {begun, self.tokens} if said == self.text else {begun}
 
 
 @dataclass
@@ -76,15 +85,15 @@ async def answer(body: dict[str, Any], settings: Settings) -> Answer:
     """The answer to a body, computed here: words until a stop string or max_tokens."""
     prompt = tokenizer.prompt_ids(tokenizer.load(settings.model), body)
     request = Request("expected-1", prompt, body["max_tokens"])
-    text, tokens = "", 0
+    text, starts = "", []
     stream: AsyncGenerator[Chunk, None] = _engine(settings.model).generate(request)
     async for chunk in stream:
+        starts += [len(text)] * len(chunk.tokens)
         text += chunk.text
-        tokens += len(chunk.tokens)
         found = [at for stop in body.get("stop", ()) if (at := text.find(stop)) >= 0]
         if found:
-            return Answer(text[: min(found)], tokens, "stop")
-    return Answer(text, tokens, "length")
+            return Answer(text[: min(found)], len(starts), "stop", len(prompt), tuple(starts))
+    return Answer(text, len(starts), "length", len(prompt), tuple(starts))
 
 
 async def body(load: Load, **fixed: Any) -> dict[str, Any]:

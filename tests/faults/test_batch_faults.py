@@ -38,13 +38,15 @@ async def patient(client: httpx.AsyncClient, method: str, path: str, **more: Any
     return found
 
 
-async def begin(client: httpx.AsyncClient, rows: list[Any], window: str = "24h") -> str:
+async def begin(
+    client: httpx.AsyncClient, rows: list[Any], window: str = "24h", **more: Any
+) -> str:
     file = await patient(
         client, "POST", "/v1/files",
         files={"file": ("in.jsonl", jsonl(rows))}, data={"purpose": "batch"},
     )  # fmt: skip
     body = {
-        "input_file_id": file.json()["id"], "endpoint": CHAT, "completion_window": window,
+        "input_file_id": file.json()["id"], "endpoint": CHAT, "completion_window": window, **more,
     }  # fmt: skip
     made = await patient(client, "POST", "/v1/batches", json=body)
     return str(made.json()["id"])
@@ -141,6 +143,16 @@ async def check(
     return output
 
 
+async def charged(client: httpx.AsyncClient, batches: list[dict[str, Any]]) -> int:
+    """The tenant's ledger holds these batches, each settled, and what their lines took. Returns all tokens."""
+    (found,) = (await patient(client, "GET", "/v1/usage?group_by=")).json()["data"]
+    assert (found["batches"], found["jobs"], found["open"]) == (len(batches), 0, 0)
+    assert found["reserved_tokens"] == 0
+    for name, theirs in (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")):
+        assert found[name] == sum(one["usage"][theirs] for one in batches)
+    return int(found["prompt_tokens"] + found["completion_tokens"])
+
+
 @pytest.mark.timeout(180)
 async def test_workers_control_and_api_are_killed(
     rig: Rig, client: httpx.AsyncClient, load: Load
@@ -166,6 +178,7 @@ async def test_workers_control_and_api_are_killed(
     for one in output:
         said = one["response"]["body"]["usage"]["completion_tokens"]
         assert said == wanted[one["custom_id"]]
+    tokens = await charged(client, [done])
     cuts = 0
     for numbers, names, cut in await asyncio.gather(*readers):
         assert numbers == list(range(1, LINES + 1))
@@ -176,7 +189,40 @@ async def test_workers_control_and_api_are_killed(
     load.kills = sum(killed.values())
     REPORT.append(
         f"batch of {LINES} lines in {took:.0f} s, killed {killed}: 0 lost, 0 doubled;"
-        f" 3 readers, {cuts} cuts, no line missed or repeated"
+        f" 3 readers, {cuts} cuts, no line missed or repeated; {tokens} tokens charged, each once"
+    )
+
+
+async def test_a_cap_holds_while_workers_are_killed(
+    rig: Rig, client: httpx.AsyncClient, load: Load
+) -> None:
+    """What dead workers had set aside comes back; what they had not recorded is not charged."""
+    await asyncio.to_thread(rig.process("inference", 2).start)
+    rows = [
+        line(f"r{i}", f"Number {i}", max_tokens=load.rng.randint(20, 60), ignore_eos=True)
+        for i in range(1000)
+    ]
+    # About half of them.
+    cap = 25_000
+    batch_id = await begin(client, rows, max_tokens_total=cap)
+    for name, number in (("inference", 1), ("inference", 2), ("inference", 1)):
+        # The random moment of the next kill.
+        await asyncio.sleep(load.rng.uniform(0.2, 1.5))
+        part = rig.process(name, number)
+        await asyncio.to_thread(part.kill)
+        await asyncio.to_thread(part.start)
+        load.kills += 1
+    done = await ended(client, batch_id, 120)
+    assert (done["status"], done["stopped_by"]) == ("completed", "max_tokens_total"), done
+    output = await check(client, done, rows)
+    tokens = await charged(client, [done])
+    # Less than one line's worth is left of it.
+    assert cap - 100 < tokens <= cap, f"{tokens} of {cap}"
+    left = await content(client, done["error_file_id"])
+    assert {one["error"]["code"] for one in left} == {"budget_exhausted"}
+    REPORT.append(
+        f"batch capped at {cap} tokens, {load.kills} workers killed: {len(output)} of {len(rows)} lines"
+        f" run, {tokens} tokens charged"
     )
 
 
@@ -185,7 +231,7 @@ async def test_cancel_and_expiry_race_with_everything(
 ) -> None:
     """Many small batches, ended at random moments by a cancel, their window or themselves."""
 
-    async def one(number: int) -> str:
+    async def one(number: int) -> dict[str, Any]:
         rows = [
             line(f"b{number}r{i}", max_tokens=load.rng.randint(1, 40), ignore_eos=True)
             for i in range(load.rng.randint(1, 60))
@@ -201,7 +247,7 @@ async def test_cancel_and_expiry_race_with_everything(
             await check(client, done, rows)
         else:
             assert done["status"] in ("cancelled", "expired"), "ended while it was validated"
-        return str(done["status"])
+        return done
 
     tasks = [asyncio.create_task(one(number)) for number in range(24)]
     # A worker dies in the middle of it.
@@ -209,5 +255,8 @@ async def test_cancel_and_expiry_race_with_everything(
     await asyncio.to_thread(rig.process("inference").kill)
     await asyncio.to_thread(rig.process("inference").start)
     load.kills = 1
-    ends = await asyncio.gather(*tasks)
-    REPORT.append(f"24 batches raced: { ({s: ends.count(s) for s in sorted(set(ends))}) }")
+    batches = await asyncio.gather(*tasks)
+    tokens = await charged(client, list(batches))
+    ends = [str(one["status"]) for one in batches]
+    told = {s: ends.count(s) for s in sorted(set(ends))}
+    REPORT.append(f"24 batches raced: {told}; {tokens} tokens charged, each once")

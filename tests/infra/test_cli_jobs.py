@@ -59,6 +59,7 @@ async def test_every_option_reaches_the_job(cli: Cli, client: httpx.AsyncClient)
         "submit", "--prompt", "x", "--model", "7B", "--max-tokens", "3", "--temperature", "0",
         "--top-k", "5", "--top-p", "0.5", "--seed", "7", "--stop", "a", "--stop", "b",
         "--priority", "batch", "--completion-window", "1h", "--metadata", "who=me=you",
+        "--max-tokens-total", "5", "--max-cost", "0.5",
         "--idempotency-key", "mine", "--json",
     )  # fmt: skip
     assert made.exit_code == 0, made.output
@@ -69,7 +70,9 @@ async def test_every_option_reaches_the_job(cli: Cli, client: httpx.AsyncClient)
     )  # fmt: skip
     assert again.exit_code == 2, "another body under the same key"
     assert "Idempotency-Key" in again.stderr
-    assert (await asking.ended(client, job["id"]))["state"] == "succeeded"
+    ended = await asking.ended(client, job["id"])
+    assert ended["state"] == "succeeded"
+    assert ended["usage"]["total_tokens"] <= 5
 
 
 def test_watch_streams_the_text_and_ends_with_a_line_of_figures(cli: Cli) -> None:

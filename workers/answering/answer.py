@@ -2,15 +2,18 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from core import telemetry
 from core.catalog.models import Served
+from core.catalog.prices import FREE, Prices
 from core.catalog.tokenizer import Text, prompt_ids
 from core.jobs import inference, tools
 from core.jobs.inference import InferenceSpec
+from core.ledger.caps import limit
 from workers.answering.likely import shown
 from workers.answering.replay import fresh
 from workers.answering.stops import Stops
@@ -24,7 +27,8 @@ INLINE_CHARS = 4000
 class Ask:
     """Who asks, and who hears of it. `request_id`: unlike every one the engine may still hold.
 
-    `say(chunk, index, logprobs)`: more of an answer; `alive()`: the engine gave something.
+    `say(chunk, index, logprobs)`: more of an answer; `alive()`: the engine gave something. `prices`: what a cap
+    on the cost reckons with.
     """
 
     id: str
@@ -35,6 +39,7 @@ class Ask:
     text: Text
     say: Callable[[Chunk, int, list[dict[str, Any]]], None]
     alive: Callable[[], None]
+    prices: Prices = FREE
 
 
 @dataclass
@@ -50,11 +55,41 @@ class Answer:
 
 @dataclass
 class Prompt:
-    """What there is to know of the prompt; the last two once an engine has told."""
+    """What there is to know of the prompt, some of it once an engine has told, and how long it was there."""
 
     ids: list[int]
     logprobs: list[Likely | None] | None = None
+    # Of its first stay in an engine: what a later one finds computed is our own doing.
     cached: int | None = None
+    engine_s: float = 0.0
+    _entered: float | None = None
+
+    def resumes(self, took: dict[str, Any]) -> None:
+        """Go on from what earlier attempts took."""
+        self.cached = took.get("cached_tokens")
+        self.engine_s = float(took.get("engine_seconds", 0))
+
+    @contextlib.contextmanager
+    def in_engine(self) -> Iterator[None]:
+        self._entered = time.monotonic()
+        try:
+            yield
+        finally:
+            self.engine_s, self._entered = self._seconds(), None
+
+    def _seconds(self) -> float:
+        now = 0.0 if self._entered is None else time.monotonic() - self._entered
+        return self.engine_s + now
+
+    def took(self) -> dict[str, Any]:
+        """{"prompt_tokens", "cached_tokens"?, "engine_seconds"} so far, in all attempts together."""
+        took: dict[str, Any] = {
+            "prompt_tokens": len(self.ids),
+            "engine_seconds": round(self._seconds(), 4),
+        }
+        if self.cached is not None:
+            took["cached_tokens"] = min(self.cached, len(self.ids))
+        return took
 
 
 async def answered(
@@ -64,22 +99,27 @@ async def answered(
 
     `answers` hold what was said before, and when this is cancelled, what has been said by then: the next
     call goes on there. The result lists "choices" where there are several or more is told of each, and
-    "prompt_logprobs" where asked for.
+    "prompt_logprobs" where asked for, and by which cap answers were "stopped_by" where one was.
     """
-    await _together([_answer(ask, spec, prompt, a) for a in answers])
-    if spec.prompt_logprobs is not None and prompt.logprobs is None:
-        await _score(ask, spec, prompt)
+    spec, cap = capped(spec, prompt, ask.prices)
+    with prompt.in_engine():
+        await _together([_answer(ask, spec, prompt, a) for a in answers])
+        if spec.prompt_logprobs is not None and prompt.logprobs is None:
+            await _score(ask, spec, prompt)
     said = sum(len(a.tokens) for a in answers)
     telemetry.TOKENS.labels(ask.model.name, "in").inc(len(prompt.ids))
     telemetry.TOKENS.labels(ask.model.name, "out").inc(said)
-    usage = {
-        "prompt_tokens": len(prompt.ids),
-        "completion_tokens": said,
-        "total_tokens": len(prompt.ids) + said,
-    }
-    if prompt.cached is not None:
-        usage["cached_tokens"] = min(prompt.cached, len(prompt.ids))
-    return _result(ask, spec, prompt, answers), usage
+    result = _result(ask, spec, prompt, answers)
+    if cap is not None and any(answer.finish == "length" for answer in answers):
+        result["stopped_by"] = cap
+    return result, inference.spent(prompt.took(), said)
+
+
+def capped(spec: InferenceSpec, prompt: Prompt, prices: Prices) -> tuple[InferenceSpec, str | None]:
+    """The spec with answers no longer than its caps leave room for, and which cap that was."""
+    tokens, cap = limit(spec, len(prompt.ids), spec.n, spec.max_tokens, prices)
+    fewer = {"max_tokens": tokens, "min_tokens": min(spec.min_tokens, tokens)}
+    return (spec if cap is None else spec.model_copy(update=fewer)), cap
 
 
 def _result(ask: Ask, spec: InferenceSpec, prompt: Prompt, answers: list[Answer]) -> dict[str, Any]:
@@ -217,7 +257,7 @@ async def _raw(
             ask.alive()
             if chunk.prompt_logprobs is not None:
                 prompt.logprobs = chunk.prompt_logprobs
-            if chunk.cached is not None and answer.index == 0:
+            if chunk.cached is not None and answer.index == 0 and prompt.cached is None:
                 prompt.cached = chunk.cached
             if chunk.text or chunk.tokens or chunk.finish is not None:
                 yield chunk

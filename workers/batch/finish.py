@@ -69,6 +69,9 @@ async def error_lines(worker: InferenceWorker, batch: Batch) -> AsyncIterator[by
     async for chunk in _done(worker, batch.id, "failed"):
         yield chunk
     code, message = UNFINISHED.get(batch.ending or "", ("not_executed", "Not executed."))
+    if batch.stopped_by is not None:
+        code = "budget_exhausted"
+        message = f"This request was not executed: the batch reached its {batch.stopped_by}."
     error = orjson.dumps({"code": code, "message": message})
     after = 0
     while True:

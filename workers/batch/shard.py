@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -10,10 +11,13 @@ import structlog
 from core.batches import lines
 from core.batches.lines import Outcome
 from core.batches.tables import Batch
+from core.catalog.prices import Prices
 from core.errors import NotFound, Unavailable
 from core.files.service import key_of
 from core.forever import stopped
 from core.jobs.batch import BatchSpec
+from core.ledger.entries import prices_of
+from workers.batch.budget import Budget
 from workers.batch.line import Answering, gone
 from workers.context import Attempt
 from workers.process import InferenceWorker
@@ -26,17 +30,32 @@ PAGE = 32
 GATHER_S = 0.05
 
 
+@dataclass
+class Shard:
+    """What its lines share. `budget`: only of a batch with a cap."""
+
+    worker: InferenceWorker
+    batch: Batch
+    prices: Prices
+    budget: Budget | None = None
+
+
 async def answer(worker: InferenceWorker, attempt: Attempt, spec: BatchSpec) -> None:
     """Answer what is pending of the range. Returns early when the batch takes no more lines."""
     async with worker.db.single() as session:
         batch = await session.get(Batch, spec.batch_id)
-    assert batch is not None, "batches are not deleted"
+        assert batch is not None, "batches are not deleted"
+        prices = await prices_of(session, batch.id)
+    shard = Shard(worker, batch, prices)
+    if batch.max_cost is not None or batch.max_tokens_total is not None:
+        shard.budget = Budget(worker, attempt, batch.id)
+        await shard.budget.release(spec.first, spec.last)
     record = Recorder(worker, attempt, batch.id)
     recording = asyncio.create_task(record.run())
     running: set[asyncio.Task[None]] = set()
     try:
         async for row, raw in pending(worker, batch, spec):
-            running.add(asyncio.create_task(_line(worker, batch, row, raw, record)))
+            running.add(asyncio.create_task(_line(shard, row, raw, record)))
             if len(running) >= worker.settings.engine_max_sequences:
                 running = await _some(running, recording)
             if recording.done():
@@ -85,13 +104,13 @@ async def pending(
         after = rows[-1].line
 
 
-async def _line(
-    worker: InferenceWorker, batch: Batch, row: Any, raw: bytes | None, record: "Recorder"
-) -> None:
+async def _line(shard: Shard, row: Any, raw: bytes | None, record: "Recorder") -> None:
     if raw is None:
         record.add(gone(row))
         return
-    record.add(await worker.seats.run(Answering(worker, batch, row, raw).run))
+    line = Answering(shard.worker, shard.batch, row, raw, shard.prices)
+    if shard.budget is None or await shard.budget.admits(line):
+        record.add(await shard.worker.seats.run(line.run))
 
 
 class Recorder:

@@ -23,7 +23,10 @@ async def handle(
     spec = InferenceSpec.model_validate(attempt.claim.spec)
     prompt = Prompt(await encoded(worker.text, spec))
     check_length(len(prompt.ids), max(spec.max_tokens, 1), worker.model.context)
-    before = inference.choices(attempt.progress())
+    progress = attempt.progress() or {}
+    before = inference.choices(progress)
+    prompt.resumes(progress.get("took") or {})
+    attempt.took = prompt.took
     answers = [Answer(i, **before.get(i, {})) for i in range(spec.n)]
     return await answered(_ask(worker, attempt), spec, prompt, answers)
 
@@ -50,4 +53,5 @@ def _ask(worker: InferenceWorker, attempt: Attempt) -> Ask:
         text=worker.text,
         say=say,
         alive=alive,
+        prices=claim.prices,
     )

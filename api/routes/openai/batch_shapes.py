@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from api.routes.openai.file_shapes import ExpiresAfter
 from core.jobs.kinds import MetadataKey, MetadataValue
 from core.jobs.sampling import no_nul
+from core.ledger.caps import MaxCost, MaxTokensTotal
 
 _Text = Annotated[str, AfterValidator(no_nul), Field(max_length=64)]
 
@@ -21,10 +22,12 @@ class CreateBatch(BaseModel):
     metadata: dict[MetadataKey, MetadataValue] | None = Field(None, max_length=16)
     output_expires_after: ExpiresAfter | None = None
     resume_from: _Text | None = None
+    max_cost: MaxCost = None
+    max_tokens_total: MaxTokensTotal = None
 
 
 class BatchView(BaseModel):
-    """Times are Unix seconds; `reused`, `retry_of`, `resume_from` and `progress` are our own additions."""
+    """Times are Unix seconds; `reused` and the fields below it are our own additions."""
 
     model_config = ConfigDict(extra="allow")
     id: str
@@ -46,6 +49,10 @@ class BatchView(BaseModel):
     retry_of: str | None
     resume_from: str | None
     progress: dict[str, float | None]
+    max_cost: str | None
+    max_tokens_total: int | None
+    stopped_by: str | None
+    cost: str | None
 
 
 class BatchList(BaseModel):

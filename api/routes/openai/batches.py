@@ -46,6 +46,8 @@ async def create(
         metadata=body.metadata,
         keep_s=after.seconds if after is not None else None,
         resume_from=body.resume_from,
+        max_cost=body.max_cost,
+        max_tokens_total=body.max_tokens_total,
         key=idempotency_key,
     )
     async with parts.db.single() as session:

@@ -10,6 +10,7 @@ from api.routes.openai.shapes import OPENAI
 from core.catalog import models
 from core.catalog.models import Served
 from core.errors import InvalidInput, NotFound
+from core.ledger.caps import plain
 
 router = APIRouter(prefix="/v1", tags=["openai"], responses=ERRORS, dependencies=[OPENAI])
 
@@ -33,6 +34,12 @@ def _shown(model: Served) -> dict[str, Any]:
         "owned_by": "penstock",
         # Beyond OpenAI's: the tokens that a prompt and its answer may have together.
         "max_model_len": model.context,
+        # And what a million tokens cost, as decimals in strings.
+        "prices": {
+            "in": plain(model.prices.ask),
+            "out": plain(model.prices.say),
+            "cached": plain(model.prices.cached),
+        },
     }
 
 

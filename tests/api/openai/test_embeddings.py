@@ -10,7 +10,9 @@ from openai import AsyncOpenAI
 
 from core.catalog import tokenizer
 from core.config import MODEL_FOLDER
+from core.db.session import Database
 from core.jobs.embedding import floats
+from core.ledger.tables import Entry
 from tests import asking
 from tests.asking import JOBS
 from tests.fakes.embedder import DIMENSIONS
@@ -156,3 +158,19 @@ async def test_a_killed_worker_costs_a_pause(rig: Rig, ai: AsyncOpenAI) -> None:
     part.spawn()
     made = await asked
     assert len(made.data) == 2
+
+
+async def test_it_is_reserved_settled_and_refused_past_its_cap(
+    client: httpx.AsyncClient, db: Database
+) -> None:
+    ids = TEXT.encode(TEXTS[0])
+    small = {"model": MODEL, "input": ids, "max_tokens_total": len(ids) - 1}
+    refused = asking.error(await client.post(PATH, json=small), 400, "max_tokens_total")
+    assert refused["code"] == "budget_too_small"
+    made = await client.post(PATH, json=small | {"max_tokens_total": len(ids)})
+    assert made.status_code == 200, made.text
+    async with db.single() as session:
+        entry = await session.get_one(Entry, made.headers["x-penstock-job"])
+    assert (entry.prompt_tokens, entry.completion_tokens) == (len(ids), 0)
+    assert entry.settled_at is not None
+    assert entry.engine_seconds > 0
