@@ -13,6 +13,7 @@ import uvicorn
 from core.config import settings
 from infra.cli.jobs import jobs_app
 from infra.cli.keys import keys_app
+from infra.cli.tenants import tenants_app
 from infra.folder import FolderInUse
 from infra.part import PartFailed
 
@@ -23,6 +24,7 @@ STREAMS_END_S = 5
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 app.add_typer(keys_app, name="keys")
 app.add_typer(jobs_app, name="jobs")
+app.add_typer(tenants_app, name="tenants")
 
 
 class Kind(StrEnum):
