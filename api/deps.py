@@ -12,6 +12,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.queues import Queues
 from api.streams import Hub
 from core.catalog import models
 from core.catalog.models import Served
@@ -42,10 +43,12 @@ class Parts:
     storage: Storage
     _poked: asyncio.Event = field(default_factory=asyncio.Event)
     _callers: dict[bytes, tuple[Caller, float]] = field(default_factory=dict)
+    queues: Queues = field(init=False)
     _submit: Gather[Wish, Submitted | Exception] = field(init=False)
     _models: tuple[list[Served], float] = field(default_factory=lambda: ([], 0.0))
 
     def __post_init__(self) -> None:
+        self.queues = Queues(self.db, self.settings)
         self._submit = Gather(self._together, SUBMIT_TOGETHER)
 
     async def poke(self) -> None:
@@ -62,21 +65,26 @@ class Parts:
     async def submit(self, wish: Wish) -> Submitted:
         """Record a job; returns once its transaction is committed.
 
-        Raises InvalidInput for a bad idempotency key, Conflict for a used one, TimeoutError when Postgres
-        does not answer: the job may then exist or not, and the client sends again under its key.
+        Raises InvalidInput for a bad idempotency key, Conflict for a used one, TooMany when the queue is full,
+        TimeoutError when Postgres does not answer: the job may then exist or not, and the client sends again
+        under its key.
         """
         check_key(wish.key)
-        async with asyncio.timeout(SUBMIT_S):
+        async with asyncio.timeout(SUBMIT_S), self.queues.admitted([wish]):
             done = await self._submit(wish)
-        if isinstance(done, Exception):
-            raise done
-        return done
+            if isinstance(done, Exception):
+                raise done
+            return done
 
     async def submit_together(self, wishes: Sequence[Wish]) -> list[Submitted]:
         """Record all of these jobs or none, in a transaction of their own. Raises as `submit` does."""
         for wish in wishes:
             check_key(wish.key)
-        async with asyncio.timeout(SUBMIT_S), self.db.begin() as session:
+        async with (
+            asyncio.timeout(SUBMIT_S),
+            self.queues.admitted(wishes),
+            self.db.begin() as session,
+        ):
             done = await submit_all(session, wishes)
             if refused := next((d for d in done if isinstance(d, Conflict)), None):
                 raise refused

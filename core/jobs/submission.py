@@ -286,3 +286,30 @@ async def _replays(
         .where(tuple_(IdempotencyKey.tenant_id, IdempotencyKey.key).in_(wanted))
     )
     return {(key.tenant_id, key.key): (key.fingerprint, job) for key, job in rows}
+
+
+_KNOWN = text(
+    """SELECT count(DISTINCT k.key) FROM unnest(:tenants, :keys, :within) AS v(tenant, key, within)
+       JOIN idempotency_keys k ON k.tenant_id = v.tenant AND k.key = v.key
+       JOIN jobs j ON j.id = k.job_id
+       WHERE v.within IS NULL OR (k.created_at >= now() - make_interval(secs => v.within)
+                                  AND j.cancel_requested_at IS NULL)"""
+).bindparams(
+    bindparam("tenants", type_=ARRAY(Text)),
+    bindparam("keys", type_=ARRAY(Text)),
+    bindparam("within", type_=ARRAY(Float)),
+)
+
+
+async def known(session: AsyncSession, wishes: Sequence[Wish]) -> int:
+    """How many of these wishes make no job, because their key has made one."""
+    rows = [
+        (w.caller.tenant_id, w.key, w.repeat.again_within_s if w.repeat else None)
+        for w in wishes
+        if w.key is not None and not w.first_try
+    ]
+    if not rows:
+        return 0
+    tenants, keys, within = (list(column) for column in zip(*rows, strict=True))
+    found = await session.scalar(_KNOWN, {"tenants": tenants, "keys": keys, "within": within})
+    return int(found or 0)

@@ -50,6 +50,9 @@ async def create(
     service.check(new, file)
     model = await _model(parts, file)
     async with parts.db.begin() as session:
+        await service.check_open(
+            session, caller, parts.settings.open_batches_per_tenant, idempotency_key
+        )
         batch, replayed = await service.create(session, caller, new, model)
         batch = await service.get(session, caller, batch.id)
     response = answer(shown(batch), 200, {"idempotency-replayed": "true"} if replayed else {})
@@ -108,6 +111,7 @@ async def retry(
     batch_id: BatchId, caller: CallerDep, parts: PartsDep, session: SessionDep
 ) -> Response:
     """A new batch of the lines that failed or were never run."""
+    await service.check_open(session, caller, parts.settings.open_batches_per_tenant)
     batch = await service.retry(session, caller, batch_id)
     response = answer(shown(batch))
     response.background = BackgroundTask(parts.poke)
