@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from core.config import Settings
 from core.db.session import Database
 from core.errors import TooMany
+from core.jobs.job import Job, State
 from core.jobs.kinds import queue_name
 from core.jobs.line import Line, look
+from core.jobs.outlook import Outlook, outlooks
 from core.jobs.submission import Wish, known
 
 # A look is good for so long, and for so many times what it took: a walk over 100,000 waiting jobs takes 40 ms,
@@ -58,6 +60,14 @@ class Queues:
 
     async def line(self, queue: str) -> Line:
         return (await self._fresh(queue)).line
+
+    async def outlooks(self, jobs: Sequence[Job]) -> dict[str, Outlook]:
+        """Where those of these jobs of one tenant stand that have not ended, by id. Holds no connection while it
+        waits for a look: looks need one, too."""
+        live = [job for job in jobs if job.state in (State.QUEUED, State.RUNNING)]
+        lines = {queue: await self.line(queue) for queue in {job.queue for job in live}}
+        async with self._db.single() as session:
+            return await outlooks(session, live, lines)
 
     @asynccontextmanager
     async def admitted(self, wishes: Sequence[Wish]) -> AsyncIterator[None]:

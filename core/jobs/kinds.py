@@ -91,6 +91,13 @@ def reservation(spec: AnySpec, model: Served) -> int:
             return spec.tokens
 
 
+def said_tokens(kind: str, progress: dict[str, Any] | None) -> int:
+    """How many tokens of an answer are there, as far as Postgres knows."""
+    if kind != inference.KIND or progress is None:
+        return 0
+    return sum(len(one["tokens"]) for one in inference.choices(progress).values())
+
+
 def partial(kind: str, progress: dict[str, Any] | None) -> dict[str, Any] | None:
     """What a client may see of an unfinished result."""
     match kind:

@@ -177,7 +177,8 @@ _PACE = text(
               k.workers, k.slots, p.jobs, p.tokens, p.ran,
               (SELECT sum(extract(epoch FROM greatest(ended - greatest(began, before), interval '0')))::float8
                FROM spans) AS busy
-       FROM (SELECT count(*)::int AS jobs, sum(tokens) AS tokens, sum(ran) AS ran FROM newest) p,
+       FROM (SELECT count(*)::int AS jobs, sum(tokens) AS tokens, sum(ran) AS ran FROM newest, since
+             WHERE finished_at > since.at) p,
             (SELECT coalesce(sum(slots), 0)::int AS slots, count(*)::int AS workers FROM workers
              WHERE :queue = ANY (queues) AND NOT draining AND last_seen > now() - interval '10 s') k"""
 )
