@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.limits import RateLimits
+from api.queues import Queues
 from api.streams import Hub
 from core.catalog import models
 from core.catalog.models import Served
@@ -44,10 +45,12 @@ class Parts:
     limits: RateLimits
     _poked: asyncio.Event = field(default_factory=asyncio.Event)
     _callers: dict[bytes, tuple[Caller, float]] = field(default_factory=dict)
+    queues: Queues = field(init=False)
     _submit: Gather[Wish, Submitted | Exception] = field(init=False)
     _models: tuple[list[Served], float] = field(default_factory=lambda: ([], 0.0))
 
     def __post_init__(self) -> None:
+        self.queues = Queues(self.db, self.settings)
         self._submit = Gather(self._together, SUBMIT_TOGETHER)
 
     async def poke(self) -> None:
@@ -65,8 +68,8 @@ class Parts:
         """Record a job; returns once its transaction is committed.
 
         Raises InvalidInput for a bad idempotency key, Conflict for a used one, TooMany for a limit that was
-        reached, TimeoutError when Postgres does not answer: the job may then exist or not, and the client sends
-        again under its key.
+        reached or a full queue, TimeoutError when Postgres does not answer: the job may then exist or not,
+        and the client sends again under its key.
         """
         return (await self._admitted([wish], self._gathered))[0]
 
@@ -83,7 +86,7 @@ class Parts:
         for wish in wishes:
             check_key(wish.key)
         async with self.limits.of_jobs(wishes) as taken:
-            async with asyncio.timeout(SUBMIT_S):
+            async with asyncio.timeout(SUBMIT_S), self.queues.admitted(taken.wishes):
                 done = await record(taken.wishes)
             taken.settle(done)
         return done

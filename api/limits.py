@@ -11,7 +11,7 @@ import structlog
 from core import telemetry
 from core.config import Settings
 from core.db.session import Database
-from core.errors import Unavailable
+from core.errors import TooMany, Unavailable
 from core.jobs import submission
 from core.jobs.kinds import reservation
 from core.jobs.submission import Repeat, Submitted, Wish
@@ -102,10 +102,11 @@ class RateLimits:
         A key that has made its job already is looked up first: a replay is neither charged nor refused.
         """
         caller = wishes[0].caller
-        if not limits_of(caller, self._settings):
-            yield Taken(wishes=wishes)
-            return
         wishes = await self._anew(wishes)
+        if not limits_of(caller, self._settings):
+            async with self._remembered(wishes):
+                yield Taken(wishes=wishes)
+            return
         new = [True] * len(wishes)
         if any(wish.key is not None and not wish.first_try for wish in wishes):
             async with self._db.single() as session:
@@ -113,7 +114,27 @@ class RateLimits:
         tokens = sum(_tokens(wish) for wish, counts in zip(wishes, new, strict=True) if counts)
         async with self.taken(caller, Cost(int(any(new)), tokens), _tally(wishes)) as taken:
             taken.wishes, taken.new = wishes, new
-            yield taken
+            async with self._remembered(wishes):
+                yield taken
+
+    @asynccontextmanager
+    async def _remembered(self, wishes: Sequence[Wish]) -> AsyncIterator[None]:
+        """What is refused inside for another reason, such as a full queue, counts as a refused try, too."""
+        try:
+            yield
+        except TooMany:
+            if (refused := _tally(wishes)) is not None:
+                await self.refused(refused)
+            raise
+
+    async def refused(self, where: str) -> None:
+        """Add a try to the tally `where`, so that the next one is not taken for a repeat of an older job."""
+        if time.monotonic() < self._away_until:
+            return
+        try:
+            await self._buckets.remember(where)
+        except Unavailable as error:
+            self._is_away(error)
 
     @asynccontextmanager
     async def taken(

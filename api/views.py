@@ -3,16 +3,18 @@
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from core.events.types import rfc3339
 from core.jobs import kinds
 from core.jobs.job import TERMINAL, Job, State
+from core.jobs.outlook import NONE, POSITION_CAP, Outlook, WaitingFor
 from core.ledger.caps import plain
 
 
 class JobView(BaseModel):
-    """Times are RFC 3339 in UTC; `result` holds the text so far while the job runs; `cost` is a decimal."""
+    """Times are RFC 3339 in UTC; `result` holds the text so far while the job runs; `cost` is a decimal.
+    Where the job stands is told by GET and by the list, from a look at its queue that is about a second old."""
 
     id: str
     kind: str
@@ -23,7 +25,19 @@ class JobView(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    queue_position: int | None
+    queue_position: int | None = Field(
+        description="1 is next, in the order in which jobs are taken: priority, then tenants by their shares; "
+        f"{POSITION_CAP} stands for it and all beyond. null: not queued"
+    )
+    waiting_for: WaitingFor | None = Field(
+        description="why a queued job does not run: no living worker serves its model, its turn has not come, all "
+        "slots are taken, or an attempt failed and the next is not due; null: it runs or has ended"
+    )
+    waiting_note: str | None = Field(description="the same as a sentence, for people")
+    eta_s: float | None = Field(
+        description="seconds until the job has ended, at the speed of its queue's last minutes and if nobody "
+        "submits more; null: it has ended, or nothing is known of the speed"
+    )
     usage: dict[str, Any] | None
     cost: str | None
     result: dict[str, Any] | None
@@ -60,7 +74,7 @@ def _time(at: datetime | None) -> str | None:
     return rfc3339(at) if at is not None else None
 
 
-def job(row: Job, queue_position: int | None = None) -> dict[str, Any]:
+def job(row: Job, outlook: Outlook = NONE) -> dict[str, Any]:
     """A job as the native surface shows it."""
     done = State(row.state) in TERMINAL
     return {
@@ -73,7 +87,10 @@ def job(row: Job, queue_position: int | None = None) -> dict[str, Any]:
         "created_at": _time(row.created_at),
         "started_at": _time(row.started_at),
         "finished_at": _time(row.finished_at),
-        "queue_position": queue_position,
+        "queue_position": outlook.position,
+        "waiting_for": outlook.waiting_for,
+        "waiting_note": outlook.note,
+        "eta_s": outlook.eta_s,
         "usage": row.usage,
         "cost": plain(row.cost) if row.cost is not None else None,
         "result": row.result if done else kinds.partial(row.kind, row.progress),

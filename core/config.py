@@ -87,6 +87,15 @@ class Settings(BaseSettings):
     chat_max_tokens: int = Field(
         0, ge=0, description="When a chat request names no limit; 0: what the context leaves."
     )
+    queue_limit: int = Field(
+        100_000, ge=1, description="Jobs that may wait in one queue (kind, class, model); then 429."
+    )
+    queue_limit_per_tenant: int = Field(
+        20_000, ge=1, description="Of one tenant, in one queue; then 429 for that tenant."
+    )
+    open_batches_per_tenant: int = Field(
+        100, ge=1, description="Batches of a tenant that have not ended; then 429."
+    )
     generate_timeout_s: float = Field(300.0, gt=0, description="How long POST /generate waits.")
 
     # The ledger.

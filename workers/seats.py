@@ -1,7 +1,8 @@
 """How many lines of batches may be in the engine, and which: they give way while somebody waits for an answer.
 
 interactive request --start--> Seats.adjust: over the width? the newest lines leave the engine
-                    --end----> QUIET_S later: back to full width; they go on where they stopped
+                    --end----> QUIET_S later: twice as many come back, DOUBLE_S later twice as many again, up to
+                               all slots; they go on where they stopped
 """
 
 import asyncio
@@ -16,25 +17,47 @@ T = TypeVar("T")
 BESIDE = 2
 # Clients that talk pause between two requests: a width that followed each one would only churn.
 QUIET_S = 0.5
+# Lines that come back read their prompt and their tokens again. All at once they would hold up the next request
+# for as long as that takes; and one that comes soon after the last finds short steps. 64 slots take 1.25 s.
+DOUBLE_S = 0.25
 
 
 class Governor:
-    """The width by the number of interactive requests and the time since the last. Pure: `now` is given."""
+    """The width by the number of interactive requests and the time since the last. Pure: `now` is given.
 
-    def __init__(self, slots: int, beside: int = BESIDE, quiet_s: float = QUIET_S) -> None:
+    It must be asked when a request begins and when one ends: the quiet begins there.
+    """
+
+    def __init__(
+        self, slots: int, beside: int = BESIDE, quiet_s: float = QUIET_S, double_s: float = DOUBLE_S
+    ) -> None:
         self._slots = slots
         self._beside = min(beside, slots)
-        self._quiet_s = quiet_s
-        self._busy_until = float("-inf")
+        self._quiet_s, self._double_s = quiet_s, double_s
+        self._busy = False
+        self._last: float | None = None
 
     def width(self, interactive: int, now: float) -> int:
-        if interactive:
-            self._busy_until = now + self._quiet_s
-        return self._beside if interactive or now < self._busy_until else self._slots
+        if interactive or self._busy:
+            self._last = now
+        self._busy = interactive > 0
+        return self._grown(now)
+
+    def _grown(self, now: float) -> int:
+        if self._last is None:
+            return self._slots
+        quiet_s = now - self._last - self._quiet_s
+        width, doublings = self._beside, 1 + quiet_s // self._double_s if quiet_s >= 0 else 0
+        while doublings > 0 and width < self._slots:
+            width, doublings = 2 * width, doublings - 1
+        return min(width, self._slots)
 
     def wait_s(self, now: float) -> float:
-        """Until the width may grow without anybody ending."""
-        return max(self._busy_until - now, 0.0)
+        """Until the width may grow without anybody ending; 0: it is at its full."""
+        if self._last is None or self._grown(now) == self._slots:
+            return 0.0
+        quiet_s = now - self._last - self._quiet_s
+        return -quiet_s if quiet_s < 0 else self._double_s - quiet_s % self._double_s
 
 
 class Seats:

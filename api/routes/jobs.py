@@ -16,6 +16,7 @@ from core.events.log import CANCEL_CHANNEL
 from core.jobs import service
 from core.jobs.job import State
 from core.jobs.kinds import JobSpec
+from core.jobs.outlook import NONE
 from core.jobs.submission import Wish
 
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -58,24 +59,28 @@ async def submit(
 @router.get("", responses={200: {"model": views.JobList}})
 async def listed(
     caller: CallerDep,
-    session: SessionDep,
+    parts: PartsDep,
     state: State | None = None,
     kind: Annotated[str | None, Query(pattern="^[a-z]{1,32}$")] = None,
     after: Annotated[str | None, Query(pattern=r"^job_[0-9a-z]{26}$")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> Response:
     """Your jobs, newest first; `after=<last_id>` continues."""
-    jobs, more = await service.listed(
-        session, caller, state=state, kind=kind, after=after, limit=limit
-    )
-    return answer(views.page([views.job(job) for job in jobs], more))
+    async with parts.db.single() as session:
+        jobs, more = await service.listed(
+            session, caller, state=state, kind=kind, after=after, limit=limit
+        )
+    standing = await parts.queues.outlooks(jobs)
+    return answer(views.page([views.job(job, standing.get(job.id, NONE)) for job in jobs], more))
 
 
 @router.get("/{job_id}", responses={200: {"model": views.JobView}})
-async def get(job_id: JobId, caller: CallerDep, session: SessionDep) -> Response:
-    """One job: its state, and its result or error once it has ended."""
-    job = await service.get(session, caller, job_id)
-    return answer(views.job(job, await service.queue_position(session, job)))
+async def get(job_id: JobId, caller: CallerDep, parts: PartsDep) -> Response:
+    """One job: its state, where it stands while it waits, and its result or error once it has ended."""
+    async with parts.db.single() as session:
+        job = await service.get(session, caller, job_id)
+    standing = await parts.queues.outlooks([job])
+    return answer(views.job(job, standing.get(job.id, NONE)))
 
 
 @router.post("/{job_id}/cancel", responses={200: {"model": views.JobView}})

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.batches import moves, tables
 from core.batches.tables import Batch
 from core.catalog.models import Served
-from core.errors import Conflict, InvalidInput, NotFound
+from core.errors import Conflict, InvalidInput, NotFound, TooMany
 from core.files.tables import File
 from core.ids import new_id
 from core.jobs.kinds import window_s
@@ -29,6 +29,8 @@ MAX_LINES = 50_000
 MAX_BYTES = 200 * 1024 * 1024
 MAX_WINDOW_S = 30 * 86400
 _LATER = ("max_cost", "max_tokens_total")
+# Batches take minutes: a client that is told to come back sooner would come back in vain.
+OPEN_RETRY_S = 30.0
 BATCH_ID = r"^batch_[0-9a-z]{26}$"
 
 
@@ -79,6 +81,38 @@ def check(new: NewBatch, file: File) -> None:
         raise InvalidInput(
             f"The file has {file.bytes} bytes and a batch takes {MAX_BYTES}; split it",
             param="input_file_id",
+        )
+
+
+_OPEN = text(
+    """SELECT count(*) FROM (SELECT FROM batches WHERE tenant_id = :tenant
+           AND status IN ('validating', 'in_progress', 'finalizing', 'cancelling') LIMIT :most) open"""
+)
+
+
+async def check_open(
+    session: AsyncSession, caller: Caller, most: int, key: str | None = None
+) -> None:
+    """Raises TooMany when so many batches of the tenant are open, and `key` has made none of them.
+
+    Held until the transaction ends: two at once cannot both be the last that is let in.
+    """
+    await session.execute(
+        text("SELECT FROM tenants WHERE id = :tenant FOR NO KEY UPDATE"),
+        {"tenant": caller.tenant_id},
+    )
+    found = {"tenant": caller.tenant_id, "most": most}
+    if (await session.scalar(_OPEN, found) or 0) < most:
+        return
+    made = select(Batch.id).where(
+        Batch.tenant_id == caller.tenant_id, Batch.idempotency_key == key
+    )  # fmt: skip
+    if key is None or await session.scalar(made) is None:
+        raise TooMany(
+            f"{most} of your batches have not ended, and no more may be open "
+            "(PENSTOCK_OPEN_BATCHES_PER_TENANT). Wait for one to end, or cancel one",
+            code="too_many_batches",
+            retry_after_s=OPEN_RETRY_S,
         )
 
 

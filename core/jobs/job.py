@@ -80,6 +80,10 @@ class Job(Base):
     reserved_tokens: Mapped[int] = mapped_column(
         BigInteger, server_default="0", comment="what it may take, told when it was accepted"
     )
+    charged_tokens: Mapped[int | None] = mapped_column(
+        BigInteger,
+        comment="what its tenant's share was charged at its first doorbell; null: not yet",
+    )
     spec: Mapped[dict[str, Any]]
     labels: Mapped[dict[str, Any]] = mapped_column("metadata", comment="the client's own pairs")
 
@@ -134,6 +138,12 @@ class Job(Base):
             "ix_jobs_deadline",
             "deadline",
             postgresql_where=text("state = 'queued' AND deadline IS NOT NULL"),
+        ),
+        Index(
+            "ix_jobs_finished",
+            "queue",
+            "finished_at",
+            postgresql_where=text("finished_at IS NOT NULL"),
         ),
     )
 

@@ -130,6 +130,13 @@ def usage(kind: str, progress: dict[str, Any] | None) -> dict[str, Any] | None:
     raise ValueError(f"unknown kind {kind!r}")
 
 
+def said_tokens(kind: str, progress: dict[str, Any] | None) -> int:
+    """How many tokens of an answer are there, as far as Postgres knows."""
+    if kind != inference.KIND or progress is None:
+        return 0
+    return sum(len(one["tokens"]) for one in inference.choices(progress).values())
+
+
 def partial(kind: str, progress: dict[str, Any] | None) -> dict[str, Any] | None:
     """What a client may see of an unfinished result."""
     match kind:

@@ -1,18 +1,18 @@
-"""Which queued jobs get a doorbell next: priority, then an even share of slots for each tenant.
+"""How many queued jobs get a doorbell now, and how the doorbells travel; which ones is core/jobs/shares.py.
 
 The backlog stays in Postgres. Only about twice the free slots of a queue are rung at once, so order,
-fairness and cancelling are one ORDER BY here and not a surgery on broker lists.
+fairness and cancelling are one ORDER BY there and not a surgery on broker lists.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.types import Text
 
-from core.jobs import batch
+from core.jobs import batch, shares
 
 # A queue without a living worker: a few doorbells wait for it, so that the first one starts at once.
 NO_WORKER_ROOM = 4
@@ -37,7 +37,7 @@ _QUEUES = text(
            SELECT (SELECT j.queue FROM jobs j WHERE j.state = 'queued' AND j.rung_at IS NULL
                      AND j.queue > w.queue ORDER BY j.queue LIMIT 1)
            FROM waiting w WHERE w.queue IS NOT NULL)
-       SELECT w.queue, k.slots, k.workers,
+       SELECT w.queue, k.slots, k.workers, (SELECT turn FROM queue_clocks q WHERE q.queue = w.queue),
               (SELECT count(*) FROM jobs j WHERE j.queue = w.queue AND j.state = 'running')::int AS running,
               (SELECT count(*) FROM jobs j WHERE j.queue = w.queue AND j.state = 'queued'
                  AND j.rung_at IS NOT NULL)::int AS rung
@@ -47,48 +47,6 @@ _QUEUES = text(
            WHERE w.queue = ANY (queues) AND NOT draining AND last_seen > now() - interval '10 s') k
        WHERE w.queue IS NOT NULL"""
 )
-
-_PICK = text(
-    """WITH RECURSIVE tenants AS (
-           (SELECT tenant_id FROM jobs WHERE queue = :queue AND state = 'queued' AND rung_at IS NULL
-            ORDER BY tenant_id LIMIT 1)
-           UNION ALL
-           SELECT (SELECT j.tenant_id FROM jobs j WHERE j.queue = :queue AND j.state = 'queued'
-                     AND j.rung_at IS NULL AND j.tenant_id > t.tenant_id ORDER BY j.tenant_id LIMIT 1)
-           FROM tenants t WHERE t.tenant_id IS NOT NULL),
-       busy AS (SELECT tenant_id, count(*) AS held FROM jobs
-                WHERE queue = :queue AND (state = 'running' OR (state = 'queued' AND rung_at IS NOT NULL))
-                GROUP BY tenant_id),
-       -- Queues that share a worker share its death.
-       beside AS (SELECT unnest(k.queues) AS queue FROM workers k WHERE :queue = ANY (k.queues)
-                  UNION SELECT :queue),
-       suspects AS (SELECT count(*) AS out FROM jobs WHERE failures >= :suspect
-                    AND queue IN (SELECT queue FROM beside)
-                    AND (state = 'running' OR (state = 'queued' AND rung_at IS NOT NULL))),
-       candidates AS (
-           SELECT c.id, c.rank, c.failures, coalesce(b.held, 0)
-                  + row_number() OVER (PARTITION BY c.tenant_id ORDER BY c.rank, c.id) AS turn
-           FROM tenants t
-           CROSS JOIN LATERAL (
-               SELECT id, tenant_id, rank, failures FROM jobs
-               WHERE queue = :queue AND tenant_id = t.tenant_id AND state = 'queued'
-                 AND rung_at IS NULL AND available_at <= now()
-               ORDER BY rank, id LIMIT :room) c
-           LEFT JOIN busy b ON b.tenant_id = c.tenant_id),
-       fit AS (
-           SELECT *, row_number() OVER (PARTITION BY failures >= :suspect
-                                        ORDER BY rank, turn, id) AS nth
-           FROM candidates),
-       chosen AS (
-           SELECT id FROM fit, suspects
-           WHERE failures < :suspect OR (nth = 1 AND suspects.out = 0)
-           ORDER BY rank, turn, id LIMIT :room)
-       UPDATE jobs SET rung_at = now()
-       WHERE id IN (SELECT id FROM jobs WHERE id IN (SELECT id FROM chosen) FOR UPDATE SKIP LOCKED)
-         AND state = 'queued' AND rung_at IS NULL
-       RETURNING id, rank"""
-)
-
 
 # Shards that a worker answers at once: their lines share its engine (workers/seats.py), and a second one
 # fills it while the first runs out. More would only take slots from interactive jobs.
@@ -130,17 +88,28 @@ class Depth:
 Doorbell = tuple[str, Sequence[str]]
 
 
-async def choose(session: AsyncSession, suspect: int = 3) -> list[Doorbell]:
-    """Mark the next jobs of every queue as rung; returns the doorbells in the order to ring them."""
-    chosen: list[Doorbell] = []
+@dataclass(slots=True)
+class Chosen:
+    """The doorbells in the order to ring them. `again`: another dispatcher was quicker; look again."""
+
+    doorbells: list[Doorbell] = field(default_factory=list)
+    again: bool = False
+
+
+async def choose(session: AsyncSession, suspect: int = 3) -> Chosen:
+    """Mark the next jobs of every queue as rung. Until the transaction ends no other dispatcher chooses there:
+    best each statement is its own."""
+    chosen = Chosen()
     for row in (await session.execute(_QUEUES)).all():
         depth = Depth(row.queue, row.workers, row.slots, row.running, row.rung)
         if depth.room:
-            picked = await session.execute(
-                _PICK, {"queue": depth.queue, "room": depth.room, "suspect": suspect}
+            ids = await shares.pick(
+                session, depth.queue, row.turn, room=depth.room, suspect=suspect
             )
-            ids = sorted((r.rank, r.id) for r in picked)
-            chosen += depth.doorbells([job_id for _, job_id in ids])
+            if ids is None:
+                chosen.again = True
+            else:
+                chosen.doorbells += depth.doorbells(ids)
     return chosen
 
 

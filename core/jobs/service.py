@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from sqlalchemy import func, select, text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.catalog.models import Served
@@ -14,9 +14,6 @@ from core.jobs.kinds import JobSpec
 from core.jobs.submission import Submitted, Wish, check_key, submit_all
 from core.ledger.entries import SETTLE
 from core.security.keys import Caller
-
-# Counting a deeper queue than this costs more than the number is worth to a client.
-POSITION_CAP = 10_000
 
 
 async def submit(
@@ -72,19 +69,6 @@ async def standing(session: AsyncSession, caller: Caller, job_id: str) -> Standi
     if row is None:
         raise _missing(job_id)
     return Standing(State(row.state), row.seq, max(row.seq, row.seq_ceiling))
-
-
-async def queue_position(session: AsyncSession, job: Job) -> int | None:
-    """1 is next; counted up to POSITION_CAP. None when the job is not queued."""
-    if job.state != State.QUEUED:
-        return None
-    ahead = (
-        select(Job.id)
-        .where(Job.queue == job.queue, Job.state == State.QUEUED, Job.id < job.id)
-        .limit(POSITION_CAP)
-        .subquery()
-    )
-    return 1 + (await session.scalar(select(func.count()).select_from(ahead)) or 0)
 
 
 async def listed(

@@ -1,4 +1,4 @@
-"""API keys: made once, shown once, stored as a hash, found again in constant time."""
+"""Tenants and their API keys: made once, shown once, stored as a hash, found again in constant time."""
 
 import hashlib
 import hmac
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import ForeignKey, LargeBinary, String, func, select, update
+from sqlalchemy import CheckConstraint, ForeignKey, LargeBinary, String, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column
 
@@ -18,6 +18,7 @@ from core.errors import InvalidInput, NotFound, Unauthenticated
 from core.ids import new_id
 
 PREFIX = "sk-penstock-"
+MIN_WEIGHT, MAX_WEIGHT = 0.01, 1000.0
 Unit = Literal["requests", "tokens"]
 
 
@@ -39,6 +40,10 @@ class Tenant(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     requests_per_minute: Mapped[int | None]
     tokens_per_minute: Mapped[int | None]
+    weight: Mapped[float] = mapped_column(
+        server_default="1", comment="its share of a queue beside the others' weights"
+    )
+    __table_args__ = (CheckConstraint("weight > 0", name="weight"),)
 
 
 class ApiKey(Base):
@@ -164,6 +169,32 @@ async def limit_tenant(session: AsyncSession, name: str, rate: Mapping[Unit, int
         raise NotFound(f"No tenant {name}. List them: penstock tenants list", param="tenant")
 
 
-async def tenants(session: AsyncSession) -> list[Tenant]:
-    """Every tenant, oldest first."""
-    return list((await session.scalars(select(Tenant).order_by(Tenant.id))).all())
+async def weigh(session: AsyncSession, tenant: str, weight: float) -> None:
+    """Give a tenant its share of every queue beside the others' weights, from the next job on.
+
+    Raises NotFound for a name that no tenant has, InvalidInput for a weight out of range.
+    """
+    if not MIN_WEIGHT <= weight <= MAX_WEIGHT:  # so NaN is refused, too
+        raise InvalidInput(
+            f"weight must be between {MIN_WEIGHT:g} and {MAX_WEIGHT:g}, not {weight:g}; 1 is everybody's at first",
+            param="weight",
+        )
+    done = await session.execute(
+        update(Tenant).where(Tenant.name == tenant).values(weight=weight).returning(Tenant.id)
+    )
+    if done.one_or_none() is None:
+        raise NotFound(
+            f"No tenant {tenant[:64]!r}. List them: penstock tenants list", param="tenant"
+        )
+
+
+async def tenants(session: AsyncSession) -> list[tuple[Tenant, int]]:
+    """Every tenant by name, with how many keys it has that work."""
+    working = func.count(ApiKey.id).filter(ApiKey.revoked_at.is_(None))
+    rows = await session.execute(
+        select(Tenant, working)
+        .outerjoin(ApiKey, ApiKey.tenant_id == Tenant.id)
+        .group_by(Tenant.id)
+        .order_by(Tenant.name)
+    )
+    return [(tenant, count) for tenant, count in rows]

@@ -71,6 +71,12 @@ end
 return answer
 """
 
+# KEYS: a tally of refused tries, which gets one more. ARGV: how long it is kept (s).
+_REMEMBER = """
+redis.call('INCR', KEYS[1])
+return redis.call('EXPIRE', KEYS[1], ARGV[1])
+"""
+
 # KEYS: a tally of refused tries. Answers 1 when there was one, which is then spent.
 _SPEND = """
 if tonumber(redis.call('GET', KEYS[1]) or '0') <= 0 then return 0 end
@@ -195,6 +201,10 @@ class Buckets:
             keys.append(refused)
         told = await self._run(_TAKE, keys, arguments)
         return [Level(limit, *told[3 * i : 3 * i + 3]) for i, limit in enumerate(limits)]
+
+    async def remember(self, refused: str) -> None:
+        """One more refused try."""
+        await self._run(_REMEMBER, [refused], [TALLY_S])
 
     async def spend(self, refused: str) -> bool:
         """Whether the tally knew of a refused try, which it now forgets."""

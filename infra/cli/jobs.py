@@ -99,9 +99,10 @@ def get(job_id: JobId, as_json: AsJson = False, url: Url = None, key: Key = None
         typer.echo(json.dumps(job))
         return
     table = Table(show_header=False, box=None)
-    for name in ("id", "state", "attempt", "model", "priority", "queue_position", "created_at",
-                 "started_at", "finished_at", "cost"):  # fmt: skip
-        if job[name] is not None:
+    for name in ("id", "state", "attempt", "model", "priority", "queue_position", "waiting_for",
+                 "waiting_note", "eta_s", "created_at", "started_at", "finished_at", "cost"):  # fmt: skip
+        # An API that is older than this command knows some of them not.
+        if job.get(name) is not None:
             table.add_row(name, str(job[name]))
     for name in ("usage", "metadata"):
         for part, value in (job[name] or {}).items():
@@ -145,11 +146,15 @@ def list_jobs(
         for job in found:
             typer.echo(json.dumps(job))
         return
-    table = Table("id", "state", "attempt", "model", "created", "tokens")
+    table = Table("id", "state", "attempt", "model", "created", "tokens", "waits for", "ends in")
     for job in found:
         tokens = str((job["usage"] or {}).get("completion_tokens", ""))
         created = job["created_at"][:19].replace("T", " ")
-        table.add_row(job["id"], job["state"], str(job["attempt"]), job["model"], created, tokens)
+        ends = "" if job.get("eta_s") is None else f"{job['eta_s']:g} s"
+        waits = " ".join(str(job[n]) for n in ("waiting_for", "queue_position") if job.get(n))
+        table.add_row(
+            job["id"], job["state"], str(job["attempt"]), job["model"], created, tokens, waits, ends
+        )
     Console().print(table)
 
 

@@ -1,4 +1,4 @@
-"""`penstock tenants`: list tenants, and limit what all keys of one take together."""
+"""`penstock tenants`: list them, weigh their shares, limit what all keys of one take; straight in the database."""
 
 from typing import Annotated
 
@@ -10,26 +10,38 @@ from core.security import keys
 from infra.cli.database import in_database
 from infra.cli.keys import Requests, Tokens, rates, shown, some
 
-tenants_app = typer.Typer(no_args_is_help=True, help="Tenants: limit, list.")
+tenants_app = typer.Typer(no_args_is_help=True, help="Tenants: list, weight, limit.")
+Name = Annotated[str, typer.Argument(help="The tenant: see tenants list.")]
+
+
+@tenants_app.command("list")
+def list_tenants() -> None:
+    """Every tenant: its weight, how many keys it has that work, its limits (empty: as the settings say)."""
+    table = Table("id", "name", "weight", "keys", "requests/min", "tokens/min", "created")
+    for tenant, count in in_database("tenants", keys.tenants):
+        created = f"{tenant.created_at:%Y-%m-%d %H:%M}"
+        weight = f"{tenant.weight:g}"
+        table.add_row(tenant.id, tenant.name, weight, str(count), *shown(tenant), created)
+    Console().print(table)
+
+
+@tenants_app.command()
+def weight(
+    name: Name,
+    weight: Annotated[float, typer.Argument(help="0.01 to 1000; 3 gets three times what 1 gets.")],
+) -> None:
+    """Give a tenant its share of every queue, beside the others' weights; from its next job on."""
+    in_database("tenants", lambda session: keys.weigh(session, name, weight))
+    typer.echo(f"{name} has weight {weight:g}")
 
 
 @tenants_app.command()
 def limit(
-    tenant: Annotated[str, typer.Argument(help="Its name: see tenants list.")],
+    name: Name,
     requests_per_minute: Requests = None,
     tokens_per_minute: Tokens = None,
 ) -> None:
     """Change what all keys of a tenant may take a minute; it holds within PENSTOCK_KEY_CACHE_S seconds."""
     rate = some(rates(requests_per_minute, tokens_per_minute))
-    in_database("tenants", lambda session: keys.limit_tenant(session, tenant, rate))
-    typer.echo(f"{tenant} is limited")
-
-
-@tenants_app.command("list")
-def list_tenants() -> None:
-    """Every tenant with its own limits; empty where the settings decide."""
-    table = Table("id", "name", "created", "requests/min", "tokens/min")
-    for tenant in in_database("tenants", keys.tenants):
-        created = f"{tenant.created_at:%Y-%m-%d %H:%M}"
-        table.add_row(tenant.id, tenant.name, created, *shown(tenant))
-    Console().print(table)
+    in_database("tenants", lambda session: keys.limit_tenant(session, name, rate))
+    typer.echo(f"{name} is limited")

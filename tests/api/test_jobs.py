@@ -51,7 +51,7 @@ async def test_a_job_runs_to_its_result(client: Client) -> None:
     usage = job["usage"]
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
     assert job["created_at"] < job["started_at"] < job["finished_at"]
-    assert job["queue_position"] is None
+    assert {job[n] for n in ("queue_position", "waiting_for", "waiting_note", "eta_s")} == {None}
 
 
 async def test_messages_are_a_prompt_too(client: Client) -> None:
@@ -83,12 +83,34 @@ async def test_the_queue_position_counts_what_is_ahead(
         )
     third = await asking.get(client, "job_00000000000000000000000003")
     assert (third["state"], third["queue_position"]) == ("queued", 3)
+    assert (third["waiting_for"], third["eta_s"]) == ("worker", None)
+    assert "No worker that lives serves" in third["waiting_note"]
+    listed = (await client.get(JOBS, params={"state": "queued"})).json()["data"]
+    assert sorted(job["queue_position"] for job in listed) == [1, 2, 3]
     for number in (1, 2, 3):
         await client.post(f"{JOBS}/job_0000000000000000000000000{number}/cancel")
     async with db.begin() as session:
         await session.execute(
             text("DELETE FROM jobs WHERE id LIKE 'job_0000000000000000000000000_'")
         )
+
+
+async def test_a_running_job_shows_when_it_will_have_ended(client: Client) -> None:
+    """At 2 ms a token, once a job of its kind has shown the speed."""
+    await asking.run(client, max_tokens=200)
+    job = await asking.submit(client, max_tokens=LONG)
+    seen = await asking.reached(client, job["id"], "running")
+
+    async def promised() -> float | None:
+        found = await asking.get(client, job["id"])
+        assert found["state"] == "running"
+        eta_s: float | None = found["eta_s"]
+        return eta_s
+
+    # The look at the queue is a second old at most: the first job may not be in it yet.
+    assert 0 < (await eventually(promised, "no time was promised") or 0) < 60
+    assert seen["waiting_for"] is None
+    await client.post(f"{JOBS}/{job['id']}/cancel")
 
 
 async def test_the_same_idempotency_key_and_body_is_the_same_job(client: Client) -> None:

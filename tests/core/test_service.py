@@ -216,20 +216,6 @@ async def test_cancels_that_race_claims_leave_each_job_cancelled_or_asked(
         assert (state == "running") == (claim is not None)
 
 
-async def test_the_position_counts_the_queue_ahead(database: Database, caller: Caller) -> None:
-    model = Served(new_id("m"), "here", 2048)
-    jobs = []
-    for _ in range(3):
-        async with database.begin() as session:
-            jobs.append((await service.submit(session, caller, _spec(), model)).job)
-    async with database.begin() as session:
-        assert [await service.queue_position(session, j) for j in jobs] == [1, 2, 3]
-        await service.cancel(session, caller, jobs[0].id)
-        assert [await service.queue_position(session, j) for j in jobs[1:]] == [1, 2]
-        gone = await service.get(session, caller, jobs[0].id)
-        assert await service.queue_position(session, gone) is None
-
-
 async def test_submissions_that_share_a_transaction_each_get_their_own_answer(
     database: Database, caller: Caller
 ) -> None:

@@ -105,7 +105,7 @@ async def test_a_dispatcher_killed_between_its_decision_and_the_doorbell(
     ids = await loads.submit(load, client, 12)
     async with db.begin() as session:
         chosen = await ringing.choose(session)
-    assert set(ids) <= {job_id for _, jobs in chosen for job_id in jobs}
+    assert set(ids) <= {job_id for _, jobs in chosen.doorbells for job_id in jobs}
     await asyncio.to_thread(control.start)
     counts = await check(rig, load, client)
     assert counts.attempts == len(ids)

@@ -14,8 +14,11 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 from typer.testing import CliRunner, Result
 
+from core.db.session import Database
+from core.ids import new_id
 from infra.cli import remote
 from infra.cli.main import app
 from tests import asking
@@ -52,6 +55,30 @@ async def test_submit_prints_the_id_and_get_shows_the_end(
     for part in (job_id, "succeeded", "usage.completion_tokens", job["result"]["text"].strip()):
         assert part in shown.stdout
     assert json.loads(cli("get", job_id, "--json").stdout) == job
+
+
+async def test_a_job_that_waits_shows_what_for(
+    cli: Cli, client: httpx.AsyncClient, db: Database
+) -> None:
+    """On a queue that nobody serves; by get and by list."""
+    done = await asking.run(client)
+    job_id = new_id("job")
+    async with db.begin() as session:
+        await session.execute(
+            text(
+                """INSERT INTO jobs (id, tenant_id, kind, model, priority, rank, queue, spec, metadata)
+                   SELECT :new, tenant_id, kind, model, priority, rank, :queue, spec, metadata
+                   FROM jobs WHERE id = :id"""
+            ),
+            {"new": job_id, "queue": new_id("nobody"), "id": done["id"]},
+        )
+    shown = cli("get", job_id).stdout
+    for name, value in (("queue_position", "1"), ("waiting_for", "worker")):
+        assert [name, value] in [line.split() for line in shown.splitlines()]
+    assert "No worker that lives serves" in shown
+    row = next(line for line in cli("list").stdout.splitlines() if job_id in line)
+    assert "worker 1" in row
+    assert cli("cancel", job_id).exit_code == 0
 
 
 async def test_every_option_reaches_the_job(cli: Cli, client: httpx.AsyncClient) -> None:

@@ -1,4 +1,4 @@
-"""Keys from the command line and at the first start, on a real Postgres."""
+"""Keys and tenants from the command line and at the first start, on a real Postgres."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,3 +116,20 @@ def test_the_first_start_makes_a_key_and_later_ones_keep_it_while_it_works(tmp_p
     kept.write_text("sk-penstock-of-another-database")
     prepare(tmp_path, settings())
     assert kept.read_text() not in (first, "sk-penstock-of-another-database")
+
+
+def tenants(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["tenants", *arguments], env={"COLUMNS": "200"})
+    return result.exit_code, result.output
+
+
+def test_a_tenant_gets_its_weight_and_a_wrong_one_is_named() -> None:
+    keys("create", "--tenant", "heavy")
+    assert tenants("weight", "heavy", "3") == (0, "heavy has weight 3\n")
+    code, complaint = tenants("weight", "heavy", "0")
+    assert (code, "weight must be between 0.01 and 1000, not 0" in complaint) == (1, True)
+    code, complaint = tenants("weight", "nobody", "2")
+    assert code == 1
+    assert "No tenant 'nobody'. List them: penstock tenants list" in complaint
+    assert tenants("weight", "heavy", "much")[0] == 2
+    assert "3" in next(line for line in tenants("list")[1].splitlines() if "heavy" in line).split()

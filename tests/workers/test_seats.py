@@ -3,6 +3,7 @@
 import asyncio
 from functools import partial
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,14 +12,28 @@ from workers.seats import Governor, Seats
 
 
 def test_the_width_follows_interactive_requests() -> None:
-    governor = Governor(64, beside=2, quiet_s=0.5)
-    assert governor.width(0, 10.0) == 64
+    governor = Governor(64, beside=2, quiet_s=0.5, double_s=0.25)
+    assert governor.width(0, 9.0) == 64, "nobody was ever here"
     assert governor.width(1, 10.0) == 2
-    assert governor.width(0, 10.4) == 2, "a pause between two requests is no quiet"
-    assert governor.wait_s(10.4) > 0
-    assert governor.width(0, 10.6) == 64
-    assert governor.wait_s(10.6) == 0
+    assert governor.width(1, 10.4) == 2
+    assert governor.width(0, 14.0) == 2, "it ended just now, however long ago it began"
+    assert governor.width(0, 14.4) == 2, "a pause between two requests is no quiet"
+    assert governor.wait_s(14.4) == pytest.approx(0.1)
     assert Governor(1, beside=2).width(1, 0.0) == 1
+
+
+def test_after_the_quiet_the_width_doubles_until_it_is_full() -> None:
+    governor = Governor(64, beside=2, quiet_s=0.5, double_s=0.25)
+    governor.width(1, 10.0)
+    governor.width(0, 10.0)
+    now, widths = 10.0, []
+    while wait_s := governor.wait_s(now):
+        now += wait_s + 1e-9
+        widths.append(governor.width(0, now))
+    assert widths == [4, 8, 16, 32, 64]
+    assert now == pytest.approx(11.5)
+    governor.width(2, now)
+    assert governor.width(1, now + 5) == 2
 
 
 class Engine:
@@ -49,7 +64,7 @@ class Engine:
 
 async def test_lines_leave_the_engine_and_go_on_where_they_stopped() -> None:
     engine, interactive = Engine(), 0
-    seats = Seats(Governor(8, beside=2, quiet_s=0.05), lambda: interactive)
+    seats = Seats(Governor(8, beside=2, quiet_s=0.05, double_s=0.05), lambda: interactive)
     tasks = [asyncio.create_task(seats.run(partial(engine.work, n))) for n in range(20)]
 
     async def inside() -> bool:

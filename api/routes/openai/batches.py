@@ -57,6 +57,9 @@ async def create(
     model = await _model(parts, file)
     async with parts.limits.taken(caller, FREE if known else ONE) as taken:
         async with parts.db.begin() as session:
+            await service.check_open(
+                session, caller, parts.settings.open_batches_per_tenant, new.key
+            )
             batch, replayed = await service.create(session, caller, new, model)
             batch = await service.get(session, caller, batch.id)
         taken.spare(ONE if replayed and not known else FREE)
@@ -115,6 +118,7 @@ async def cancel(
 async def retry(batch_id: BatchId, caller: CallerDep, parts: PartsDep) -> Response:
     """A new batch of the lines that failed or were never run."""
     async with parts.limits.taken(caller, ONE), parts.db.begin() as session:
+        await service.check_open(session, caller, parts.settings.open_batches_per_tenant)
         batch = await service.retry(session, caller, batch_id)
     response = answer(shown(batch))
     response.background = BackgroundTask(parts.poke)

@@ -42,7 +42,7 @@ async def create(
     model = await served(parts, body.model)
     spec = await _admitted(parts, model, body)
     # Taken before the job is made: a request that cannot be waited for must not leave a job behind.
-    leave = parts.hub.take_seat(caller.tenant_id)
+    leave = await road.seat(parts, caller, request)
     streams = False
     try:
         errand = await road.submit(parts, caller, model, request, [spec], idempotency_key)

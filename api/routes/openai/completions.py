@@ -44,7 +44,7 @@ async def create(
         raise renamed(error, NAMES) from error
     text = await asyncio.to_thread(tokenizer.load, model.source)
     echoes = [Echo(text, spec, echoed=bool(body.echo)) for spec in specs]
-    leave = parts.hub.take_seat(caller.tenant_id)
+    leave = await road.seat(parts, caller, request)
     streams = False
     try:
         errand = await road.submit(parts, caller, model, request, specs, idempotency_key)

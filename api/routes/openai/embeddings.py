@@ -34,7 +34,7 @@ async def create(
     spec = body.job()
     await admit_to(model, spec)
     # Taken before the job is made: a request that cannot be waited for must not leave a job behind.
-    leave = parts.hub.take_seat(caller.tenant_id)
+    leave = await road.seat(parts, caller, request)
     try:
         errand = await road.submit(parts, caller, model, request, [spec], idempotency_key)
         try:

@@ -64,7 +64,7 @@ async def create(
     with ExitStack() as seat:
         # Taken before the job is made: a request that cannot be waited for must not leave a job behind.
         if waits:
-            seat.callback(parts.hub.take_seat(caller.tenant_id))
+            seat.callback(await road.seat(parts, caller, request))
         errand = await road.submit(parts, caller, model, request, [spec], idempotency_key, asking)
         errand.keyed |= asking.background
         job = errand.jobs[0]

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +16,7 @@ from api.deps import Parts
 from api.routes.jobs import tell
 from core import telemetry
 from core.catalog.models import Served
-from core.errors import Conflict, InvalidInput, NotFound
+from core.errors import Conflict, InvalidInput, NotFound, TooMany
 from core.events import types
 from core.jobs import service
 from core.jobs.job import Job
@@ -24,6 +24,7 @@ from core.jobs.kinds import JobSpec
 from core.jobs.responses import Asking
 from core.jobs.submission import Repeat, Submitted, Wish
 from core.security.keys import Caller
+from core.security.limits import tally
 
 log = structlog.get_logger(__name__)
 
@@ -77,6 +78,20 @@ async def submit(
     await parts.poke()
     jobs, replayed = [one.job for one in done], all(one.replayed for one in done)
     return Errand(parts, caller, model, jobs, keyed=given is not None, replayed=replayed)
+
+
+async def seat(parts: Parts, caller: Caller, request: Request) -> Callable[[], None]:
+    """A place among the open streams, for a request that will wait for its job; returns what gives it back.
+
+    Raises TooMany. A try without a key that is refused here is remembered: the next one is no repeat.
+    """
+    try:
+        return parts.hub.take_seat(caller.tenant_id)
+    except TooMany:
+        if parts.settings.retry_window_s > 0 and _RETRIES in request.headers:
+            mark, _ = await _derived(parts, caller, request)
+            await parts.limits.refused(tally(caller.tenant_id, mark))
+        raise
 
 
 async def _recorded(parts: Parts, wishes: list[Wish]) -> list[Submitted]:
