@@ -147,3 +147,26 @@ async def test_postgres_shows_a_partial_answer_as_python_does(
     async with db.begin() as session:
         shown = await session.scalar(query, {"p": orjson.dumps(progress).decode()})
     assert shown == inference.partial(progress)
+
+
+def test_what_a_job_took_is_what_its_last_word_says() -> None:
+    first = {"prompt_tokens": 9, "engine_seconds": 0.5}
+    last = {"prompt_tokens": 9, "engine_seconds": 1.5, "cached_tokens": 4}
+    said: list[dict[str, Any]] = [
+        {"text": "a", "tokens": [1], "took": first},
+        {"text": "b", "tokens": [2, 3], "took": last},
+        {"text": "c", "tokens": [4], "index": 1, "took": None},
+    ]
+    joined = inference.join(None, said)
+    assert joined["took"] == last
+    assert inference.usage(joined) == {
+        "prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13, "cached_tokens": 4,
+        "engine_seconds": 1.5,
+    }  # fmt: skip
+    # A heartbeat may know of more than the pieces that follow it.
+    later = joined | {"took": last | {"engine_seconds": 2.0}}
+    assert inference.join(later, said[:1])["took"]["engine_seconds"] == 2.0
+    shown = inference.partial(joined)
+    assert shown is not None
+    assert "took" not in repr(shown)
+    assert inference.usage(None)["total_tokens"] == 0

@@ -15,7 +15,7 @@ from core.catalog.prices import Prices
 from core.db.session import Database
 from core.errors import Conflict, InvalidInput, NotFound
 from core.ids import new_id
-from core.jobs import attempts, rescue, service
+from core.jobs import attempts, kinds, rescue, service
 from core.jobs.attempts import Claim, Outcome, Requeue
 from core.jobs.job import Job, State
 from core.jobs.kinds import InferenceJob
@@ -194,6 +194,7 @@ async def test_a_job_that_ends_in_the_queue_is_charged_what_it_has_said(
         "total_tokens": tokens[0] + tokens[1], "cached_tokens": tokens[2],
         "engine_seconds": seconds,
     }  # fmt: skip
+    assert kinds.usage("inference", said) == job.usage, "as a worker would have told"
     row = await entry(database, job_id)
     assert (row.prompt_tokens, row.completion_tokens, row.cached_tokens) == tokens
     assert (row.engine_seconds, row.cost) == (seconds, job.cost)
