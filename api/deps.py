@@ -12,7 +12,9 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.caching import Caching
 from api.streams import Hub
+from core.cache.exact import Exact
 from core.catalog import models
 from core.catalog.models import Served
 from core.config import Settings
@@ -43,10 +45,19 @@ class Parts:
     _poked: asyncio.Event = field(default_factory=asyncio.Event)
     _callers: dict[bytes, tuple[Caller, float]] = field(default_factory=dict)
     _submit: Gather[Wish, Submitted | Exception] = field(init=False)
+    caching: Caching = field(init=False)
     _models: tuple[list[Served], float] = field(default_factory=lambda: ([], 0.0))
 
     def __post_init__(self) -> None:
         self._submit = Gather(self._together, SUBMIT_TOGETHER)
+        exact = Exact.within(self.log.redis, self.settings.cache_max_bytes)
+        self.caching = Caching(self.settings, self.db, self.hub, exact, self._make, self.served)
+
+    async def _make(self, wish: Wish) -> Submitted:
+        """A job that the API itself needs."""
+        done = await self.submit(wish)
+        await self.poke()
+        return done
 
     async def poke(self) -> None:
         """Have the relay and the dispatcher look now; many pokes at once are one message."""
@@ -66,21 +77,24 @@ class Parts:
         does not answer: the job may then exist or not, and the client sends again under its key.
         """
         check_key(wish.key)
+        tried = await self.caching.tried(wish)
         async with asyncio.timeout(SUBMIT_S):
-            done = await self._submit(wish)
+            done = await self._submit(tried.wish)
         if isinstance(done, Exception):
             raise done
-        return done
+        return await self.caching.made(tried, done)
 
     async def submit_together(self, wishes: Sequence[Wish]) -> list[Submitted]:
         """Record all of these jobs or none, in a transaction of their own. Raises as `submit` does."""
         for wish in wishes:
             check_key(wish.key)
+        tried = await asyncio.gather(*map(self.caching.tried, wishes))
         async with asyncio.timeout(SUBMIT_S), self.db.begin() as session:
-            done = await submit_all(session, wishes)
+            done = await submit_all(session, [one.wish for one in tried])
             if refused := next((d for d in done if isinstance(d, Conflict)), None):
                 raise refused
-            return [d for d in done if isinstance(d, Submitted)]
+        new = [d for d in done if isinstance(d, Submitted)]
+        return await asyncio.gather(*map(self.caching.made, tried, new))
 
     async def _together(self, wishes: Sequence[Wish]) -> list[Submitted | Exception]:
         try:

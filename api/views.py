@@ -11,7 +11,8 @@ from core.jobs.job import TERMINAL, Job, State
 
 
 class JobView(BaseModel):
-    """Times are RFC 3339 in UTC; `result` holds the text so far while the job runs."""
+    """Times are RFC 3339 in UTC; `result` holds the text so far while the job runs.
+    `cache`: {"hit": "exact" or "semantic", "job": whose answer this is, "similarity"}."""
 
     id: str
     kind: str
@@ -26,6 +27,7 @@ class JobView(BaseModel):
     usage: dict[str, Any] | None
     result: dict[str, Any] | None
     error: dict[str, Any] | None
+    cache: dict[str, Any] | None
     metadata: dict[str, str]
 
 
@@ -75,6 +77,7 @@ def job(row: Job, queue_position: int | None = None) -> dict[str, Any]:
         "usage": row.usage,
         "result": row.result if done else kinds.partial(row.kind, row.progress),
         "error": row.error,
+        "cache": row.cache,
         "metadata": row.labels,
     }
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from core.config import Settings
 from core.jobs import batch, embedding, inference
 from core.jobs.batch import BatchSpec
+from core.jobs.caching import CacheWish
 from core.jobs.embedding import EmbeddingSpec
 from core.jobs.inference import InferenceSpec
 from core.jobs.sampling import no_nul
@@ -53,6 +54,7 @@ class InferenceJob(InferenceSpec, Envelope):
     """POST /v1/jobs with kind inference."""
 
     kind: Literal["inference"]
+    cache: CacheWish | None = None
 
 
 class EmbeddingJob(EmbeddingSpec, Envelope):

@@ -106,6 +106,8 @@ def asked(endpoint: str, body: dict[str, Any], text: Text, chat_max_tokens: int)
     """Through the shapes of the routes themselves. Raises InvalidInput naming the field at fault."""
     if body.get("stream"):
         raise InvalidInput("stream has no place in a batch; leave it out", param="stream")
+    if body.get("cache"):
+        raise InvalidInput("cache has no place in a batch; leave it out", param="cache")
     try:
         if endpoint == CHAT:
             return _chat(Chat.model_validate(body), chat_max_tokens)

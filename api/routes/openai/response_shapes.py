@@ -6,6 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from api.routes.openai import response_items
 from core.errors import InvalidInput
+from core.jobs.caching import CacheWish
 from core.jobs.kinds import InferenceJob, MetadataKey, MetadataValue
 from core.jobs.messages import Name
 from core.jobs.responses import Asking
@@ -193,6 +194,8 @@ class Ask(Prompted):
     prompt_cache_retention: Annotated[
         Any, Refused("The prefix cache lives in memory.", ("in_memory",))
     ] = None
+    # Beyond OpenAI's, for clients that send it in extra_body.
+    cache: CacheWish | None = None
     idempotency_key: str | None = Field(None, description="the Idempotency-Key header, in the body")
 
     @property
@@ -234,12 +237,13 @@ class Ask(Prompted):
                 "priority": "batch" if slow else "interactive",
                 "completion_window": self.window,
                 "idempotency_key": self.idempotency_key,
+                "cache": self.cache.model_dump() if self.cache is not None else None,
             },
         )
 
     def asking(self, input_items: list[response_items.Item]) -> Asking:
         """What is kept beside the job. Raises InvalidInput for what Postgres cannot keep."""
-        skip = {"input", "metadata", "idempotency_key", "stream", "stream_options"}
+        skip = {"input", "metadata", "idempotency_key", "stream", "stream_options", "cache"}
         asked = self.model_dump(exclude=skip, exclude_none=True, by_alias=True)
         for name, value in (asked | {"input": input_items}).items():
             try:
