@@ -5,7 +5,7 @@ import asyncio
 from api.deps import Parts
 from core.catalog import models, tokenizer
 from core.catalog.models import Served
-from core.jobs import embedding
+from core.jobs import caching, embedding
 from core.jobs.inference import check, check_length, needs_text, template_input
 from core.jobs.kinds import EmbeddingJob, InferenceJob, JobSpec
 from core.ledger import caps
@@ -44,6 +44,7 @@ async def _admit_embedding(model: Served, spec: EmbeddingJob) -> None:
 
 
 async def _admit_inference(model: Served, spec: InferenceJob) -> None:
+    caching.check(spec, spec.cache)
     wanted = max(spec.max_tokens, 1)
     # Without prompt_logprobs nothing looks at each token, so a prompt that surely fits is not counted.
     if isinstance(spec.prompt, str) and not needs_text(spec) and not spec.capped:

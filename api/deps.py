@@ -12,9 +12,11 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.caching import Caching
 from api.limits import RateLimits
 from api.queues import Queues
 from api.streams import Hub
+from core.cache.exact import Exact
 from core.catalog import models
 from core.catalog.models import Served
 from core.config import Settings
@@ -47,11 +49,20 @@ class Parts:
     _callers: dict[bytes, tuple[Caller, float]] = field(default_factory=dict)
     queues: Queues = field(init=False)
     _submit: Gather[Wish, Submitted | Exception] = field(init=False)
+    caching: Caching = field(init=False)
     _models: tuple[list[Served], float] = field(default_factory=lambda: ([], 0.0))
 
     def __post_init__(self) -> None:
         self.queues = Queues(self.db, self.settings)
         self._submit = Gather(self._together, SUBMIT_TOGETHER)
+        exact = Exact.within(self.log.redis, self.settings.cache_max_bytes)
+        self.caching = Caching(self.settings, self.db, self.hub, exact, self._make, self.served)
+
+    async def _make(self, wish: Wish) -> Submitted:
+        """A job that the API itself needs: part of a request whose limits are taken already."""
+        (done,) = await self._gathered([wish])
+        await self.poke()
+        return done
 
     async def poke(self) -> None:
         """Have the relay and the dispatcher look now; many pokes at once are one message."""
@@ -86,10 +97,12 @@ class Parts:
         for wish in wishes:
             check_key(wish.key)
         async with self.limits.of_jobs(wishes) as taken:
+            tried = await asyncio.gather(*map(self.caching.tried, taken.wishes))
+            taken.wishes = [one.wish for one in tried]
             async with asyncio.timeout(SUBMIT_S), self.queues.admitted(taken.wishes):
                 done = await record(taken.wishes)
             taken.settle(done)
-        return done
+        return await asyncio.gather(*map(self.caching.made, tried, done))
 
     async def _gathered(self, wishes: Sequence[Wish]) -> list[Submitted]:
         done = await self._submit(wishes[0])
@@ -102,7 +115,7 @@ class Parts:
             done = await submit_all(session, wishes)
             if refused := next((d for d in done if isinstance(d, Conflict)), None):
                 raise refused
-            return [d for d in done if isinstance(d, Submitted)]
+        return [d for d in done if isinstance(d, Submitted)]
 
     async def _together(self, wishes: Sequence[Wish]) -> list[Submitted | Exception]:
         try:

@@ -82,7 +82,12 @@ class Taken:
             return
         late = [n and d.replayed for n, d in zip(self.new, done, strict=True)]
         made = any(n and not d.replayed for n, d in zip(self.new, done, strict=True))
-        tokens = sum(_tokens(w) for w, replayed in zip(self.wishes, late, strict=True) if replayed)
+        # Nor does what a cache answered take any tokens.
+        tokens = sum(
+            _tokens(wish)
+            for wish, new, replayed in zip(self.wishes, self.new, late, strict=True)
+            if replayed or (new and wish.hit is not None)
+        )
         self.spared = Cost(0 if made else self.cost.requests, tokens)
 
 

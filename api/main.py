@@ -13,7 +13,7 @@ from api.deps import CallerDep, Parts
 from api.limits import RateLimits
 from api.middleware import Around, BodyLimit
 from api.multipart import OVERHEAD_BYTES
-from api.routes import events, generate, health, jobs, usage, webhooks
+from api.routes import cache, events, generate, health, jobs, usage, webhooks
 from api.routes.openai import (
     batch_stream,
     batches,
@@ -54,7 +54,7 @@ def create_app(config: Settings | None = None) -> FastAPI:
         # Every route but health needs a key; a docs page in a browser could not send one.
         openapi_url=None,
     )
-    native = (jobs, events, generate, usage, webhooks, health)
+    native = (jobs, events, generate, cache, usage, webhooks, health)
     texts = (chat, completions, embeddings, responses, openai_models)
     theirs = (*texts, files, uploads, batches, batch_stream)
     for module in (*native, *theirs):
@@ -92,6 +92,7 @@ async def _lifespan(app: FastAPI, config: Settings) -> AsyncIterator[None]:
     status.serve(config, {})
     loops = {"bells": hub.listen, "fetch": hub.fetch, "sweep": hub.sweep, "pokes": parts.poking}
     tasks = [asyncio.create_task(forever(name, loop)) for name, loop in loops.items()]
+    tasks.append(asyncio.create_task(parts.caching.announce()))
     yield
     await stopped(tasks)
     await buckets.aclose()

@@ -14,7 +14,8 @@ from core.ledger.caps import plain
 
 class JobView(BaseModel):
     """Times are RFC 3339 in UTC; `result` holds the text so far while the job runs; `cost` is a decimal.
-    Where the job stands is told by GET and by the list, from a look at its queue that is about a second old."""
+    Where the job stands is told by GET and by the list, from a look at its queue that is about a second old.
+    `cache`: {"hit": "exact" or "semantic", "job": whose answer this is, "similarity"}."""
 
     id: str
     kind: str
@@ -42,6 +43,7 @@ class JobView(BaseModel):
     cost: str | None
     result: dict[str, Any] | None
     error: dict[str, Any] | None
+    cache: dict[str, Any] | None
     metadata: dict[str, str]
 
 
@@ -95,6 +97,7 @@ def job(row: Job, outlook: Outlook = NONE) -> dict[str, Any]:
         "cost": plain(row.cost) if row.cost is not None else None,
         "result": row.result if done else kinds.partial(row.kind, row.progress),
         "error": row.error,
+        "cache": row.cache,
         "metadata": row.labels,
     }
 

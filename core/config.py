@@ -3,7 +3,7 @@
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -147,6 +147,18 @@ class Settings(BaseSettings):
     )
     embedding_slots: int = Field(64, ge=1, description="Jobs that run at once in its worker.")
 
+    # Caches of answers.
+    cache_default: Literal["off", "exact"] = Field(
+        "off", description="For repeatable requests that do not say; off or exact."
+    )
+    cache_ttl_s: int = Field(3600, ge=1, description="How long an answer is kept, unless asked.")
+    cache_threshold: float = Field(
+        0.9, ge=0.5, le=1, description="Least similarity of a semantic hit, unless asked."
+    )
+    cache_max_memory_gb: float = Field(
+        0.25, ge=0, description="Of answers in each API process, in Redis, and of vectors: each."
+    )
+
     # Guarantees. Seconds; the origin of each default is docs/decisions/0003.
     inference_lease_s: float = Field(15.0, gt=0)
     inference_heartbeat_s: float = Field(5.0, gt=0)
@@ -220,6 +232,10 @@ class Settings(BaseSettings):
     @property
     def served_name(self) -> str:
         return self.model_name or Path(self.model).name
+
+    @property
+    def cache_max_bytes(self) -> int:
+        return int(self.cache_max_memory_gb * 2**30)
 
     @property
     def embedding_source(self) -> str:

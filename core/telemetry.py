@@ -36,6 +36,9 @@ JOB_SECONDS = Histogram(
     "penstock_job_seconds", "Claimed to recorded.", ("kind", "state"), buckets=_LATENCY
 )
 TOKENS = Counter("penstock_tokens_total", "Tokens read and written.", ("model", "direction"))
+CACHE_LOOKUPS = Counter(
+    "penstock_cache_lookups_total", "Requests that allowed the cache.", ("mode", "outcome")
+)
 RUNNING = Gauge("penstock_attempts_running", "Attempts running in this worker.")
 QUEUE_DEPTH = Gauge("penstock_queue_depth", "Queued jobs, as control last counted.", ("queue",))
 OUTBOX_AGE = Gauge("penstock_outbox_age_seconds", "Age of the oldest row when last relayed.")

@@ -5,6 +5,7 @@ from sqlalchemy import create_engine, text
 
 from core.config import settings
 from core.db.base import Base
+from migrations.vectors import PREPARE
 
 # Two processes that start together must not migrate together.
 LOCK = 0x70656E73
@@ -18,6 +19,7 @@ def run() -> None:
         with context.begin_transaction():
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
             context.run_migrations()
+            connection.execute(text(PREPARE))
     engine.dispose()
 
 

@@ -13,10 +13,12 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# Lines that stay beside interactive requests: a batch goes on, and a step of the engine costs hardly more.
-BESIDE = 2
-# Clients that talk pause between two requests: a width that followed each one would only churn.
-QUIET_S = 0.5
+# Lines that stay beside interactive requests: a batch goes on, and a step of the engine costs little more. Of 2 to
+# 8, 6 let a batch finish most lines beside clients whose wait stays within bounds (bench/interactive.py).
+BESIDE = 6
+# Clients that talk pause between two requests: a width that followed each one would only churn, and each time
+# the next would meet a wide step and the narrowing itself.
+QUIET_S = 3.0
 # Lines that come back read their prompt and their tokens again. All at once they would hold up the next request
 # for as long as that takes; and one that comes soon after the last finds short steps. 64 slots take 1.25 s.
 DOUBLE_S = 0.25

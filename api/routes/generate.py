@@ -15,6 +15,7 @@ from api.routes.jobs import ERRORS, answer
 from core import telemetry
 from core.errors import Conflict, PenstockError
 from core.jobs import service
+from core.jobs.caching import CacheWish
 from core.jobs.job import TERMINAL, Job, State
 from core.jobs.kinds import InferenceJob
 from core.jobs.sampling import Sampling, no_nul
@@ -27,6 +28,7 @@ router = APIRouter(tags=["generate"], responses=ERRORS)
 class Generate(Sampling):
     prompt: Annotated[str, AfterValidator(no_nul)] = Field(min_length=1, max_length=1_000_000)
     model_size: Literal["1B", "7B", "30B"] | None = None
+    cache: CacheWish | None = None
 
 
 class Generated(BaseModel):
@@ -34,7 +36,7 @@ class Generated(BaseModel):
     model: str
     text: str
     finish_reason: str
-    usage: dict[str, float]
+    usage: dict[str, float | str]
 
 
 @router.post(
@@ -69,6 +71,8 @@ async def generate(
     finally:
         leave()
     headers = {"location": f"/v1/jobs/{job.id}"}
+    if done.cache is not None:
+        headers["x-penstock-cache"] = done.cache
     if State(job.state) not in TERMINAL:
         return answer(views.job(job), 202, headers)
     if job.state != State.SUCCEEDED:

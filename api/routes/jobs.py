@@ -47,6 +47,8 @@ async def submit(
         raise InvalidInput("differs from the Idempotency-Key header", param="idempotency_key")
     done = await parts.submit(Wish(caller, spec, model, key))
     headers = {"location": f"/v1/jobs/{done.job.id}"}
+    if done.cache is not None:
+        headers["x-penstock-cache"] = done.cache
     if done.replayed:
         headers["idempotency-replayed"] = "true"
     else:

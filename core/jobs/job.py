@@ -106,6 +106,7 @@ class Job(Base):
     result: Mapped[dict[str, Any] | None]
     usage: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
+    cache: Mapped[dict[str, Any] | None] = mapped_column(comment="how a cache answered it")
 
     cost: Mapped[Decimal | None] = column_property(
         select(Entry.cost).where(Entry.id == id).scalar_subquery()  # noqa: A003 - the column of this class
@@ -149,7 +150,8 @@ class Job(Base):
 
 
 class JobEvent(Base):
-    """The state changes of a job, each written in the statement that made it."""
+    """The state changes of a job, each written in the statement that made it; and the text of an answer
+    from the cache, which Redis never had."""
 
     __tablename__ = "job_events"
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)

@@ -11,6 +11,7 @@ from core.catalog.models import Served
 from core.config import Settings
 from core.jobs import batch, embedding, inference
 from core.jobs.batch import BatchSpec
+from core.jobs.caching import CacheWish
 from core.jobs.embedding import EmbeddingSpec
 from core.jobs.inference import InferenceSpec
 from core.jobs.sampling import no_nul
@@ -55,6 +56,7 @@ class InferenceJob(InferenceSpec, Envelope):
     """POST /v1/jobs with kind inference."""
 
     kind: Literal["inference"]
+    cache: CacheWish | None = None
 
 
 class EmbeddingJob(EmbeddingSpec, Envelope):

@@ -18,6 +18,8 @@ from core.catalog.models import Served
 from core.errors import Conflict, InvalidInput
 from core.events import outbox
 from core.ids import new_id
+from core.jobs import hits
+from core.jobs.hits import Hit
 from core.jobs.job import IdempotencyKey, Job
 from core.jobs.kinds import (
     RANKS,
@@ -33,7 +35,15 @@ from core.ledger.entries import reserve
 from core.security.keys import Caller
 
 MAX_KEY = 255
-_ENVELOPE = {"priority", "completion_window", "metadata", "kind", "model", "idempotency_key"}
+_ENVELOPE = {
+    "priority",
+    "completion_window",
+    "metadata",
+    "kind",
+    "model",
+    "idempotency_key",
+    "cache",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +59,8 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A checked spec on its way to being a job. `key`: the client's idempotency key, or see Repeat."""
+    """A checked spec on its way to being a job. `key`: the client's idempotency key, or see Repeat.
+    `hit`: what the cache has for it."""
 
     caller: Caller
     spec: AnySpec
@@ -57,6 +68,7 @@ class Wish:
     key: str | None = None
     repeat: Repeat | None = None
     response: Asking | None = None
+    hit: Hit | None = None
 
     @property
     def first_try(self) -> bool:
@@ -65,10 +77,11 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """`replayed`: the idempotency key had already made this job."""
+    """`replayed`: the idempotency key had already made this job. `cache`: what its look-up came to."""
 
     job: Job
     replayed: bool
+    cache: str | None = None
 
 
 def check_key(key: str | None) -> None:
@@ -88,6 +101,9 @@ async def submit_all(session: AsyncSession, wishes: Sequence[Wish]) -> list[Subm
     await _take_over(session, named)
     made = await _insert(session, [(wish, job_id) for wish, job_id in named if job_id not in late])
     await keep(session, {job_id: w.response for w, job_id in named if job_id in made})
+    # Last: the end of a job tells of its response, which must be there by then.
+    found = {job_id: wish.hit for wish, job_id in named if wish.hit and job_id in made}
+    await hits.answer(session, made, found)
     # After the insert: the first of two twins in this very batch has only now a row to show.
     first = await _replays(session, [wish for wish, job_id in named if job_id in late])
     return [

@@ -23,7 +23,11 @@ def usage(*usages: dict[str, Any] | None) -> dict[str, Any]:
         return sum(int((one or {}).get(name, 0)) for one in usages)
 
     prompt, said = total("prompt_tokens"), total("completion_tokens")
+    # Beyond OpenAI's: no engine made these tokens now, a cache had them.
+    modes = sorted({(one or {}).get("cache", "") for one in usages})
+    found = {"cache": ", ".join(modes)} if modes and all(modes) else {}
     return {
+        **found,
         "prompt_tokens": prompt,
         "completion_tokens": said,
         "total_tokens": prompt + said,

@@ -87,6 +87,7 @@ def _error(job: Job) -> dict[str, Any] | None:
 def usage(used: dict[str, Any]) -> dict[str, Any]:
     total = answers.usage(used)
     return {
+        **({"cache": total["cache"]} if "cache" in total else {}),
         "input_tokens": total["prompt_tokens"],
         "input_tokens_details": {
             "cached_tokens": total["prompt_tokens_details"]["cached_tokens"],

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from core.errors import InvalidInput
+from core.jobs.caching import CacheWish
 from core.jobs.kinds import InferenceJob, MetadataKey, MetadataValue
 from core.jobs.messages import Name
 from core.jobs.responses import Asking
@@ -190,6 +191,7 @@ class Ask(Prompted):
     prompt_cache_options: CacheOptions = None
     prompt_cache_retention: CacheRetention = None
     # Beyond OpenAI's.
+    cache: CacheWish | None = None
     max_cost: MaxCost = None
     max_tokens_total: MaxTokensTotal = None
     idempotency_key: str | None = Field(None, description="the Idempotency-Key header, in the body")
@@ -239,12 +241,13 @@ class Ask(Prompted):
                 "max_cost": self.max_cost,
                 "max_tokens_total": self.max_tokens_total,
                 "idempotency_key": self.idempotency_key,
+                "cache": self.cache.model_dump() if self.cache is not None else None,
             },
         )
 
     def asking(self, input_items: list[response_items.Item]) -> Asking:
         """What is kept beside the job. Raises InvalidInput for what Postgres cannot keep."""
-        skip = {"input", "metadata", "idempotency_key", "stream", "stream_options"}
+        skip = {"input", "metadata", "idempotency_key", "stream", "stream_options", "cache"}
         asked = self.model_dump(exclude=skip, exclude_none=True, by_alias=True)
         for name, value in (asked | {"input": input_items}).items():
             try:

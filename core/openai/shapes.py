@@ -16,6 +16,7 @@ from pydantic import (
 from pydantic_core import core_schema
 
 from core.errors import InvalidInput
+from core.jobs.caching import CacheWish
 from core.jobs.kinds import InferenceJob
 from core.jobs.structured import Structured
 from core.ledger.caps import MaxCost, MaxTokensTotal
@@ -95,6 +96,7 @@ class Asked(BaseModel):
     repetition_penalty: float | None = None
     ignore_eos: bool | None = None
     structured: Structured | None = None
+    cache: CacheWish | None = None
     completion_window: str | None = None
     max_cost: MaxCost = None
     max_tokens_total: MaxTokensTotal = None
@@ -113,7 +115,8 @@ class Asked(BaseModel):
         given = {name: getattr(self, name) for name in _COMMON}
         labels = {"user": self.user} if self.user is not None else {}
         structured = self.structured.model_dump() if self.structured is not None else None
-        return {**given, "metadata": labels, "structured": structured}
+        cache = self.cache.model_dump() if self.cache is not None else None
+        return {**given, "metadata": labels, "structured": structured, "cache": cache}
 
 
 _COMMON = (

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.waiting import eventually
-from workers.seats import Governor, Seats
+from workers.seats import BESIDE, Governor, Seats
 
 
 def test_the_width_follows_interactive_requests() -> None:
@@ -115,4 +115,4 @@ def test_the_width_is_never_over_the_slots_nor_zero(steps: list[tuple[int, float
     for interactive, passed in steps:
         now += passed
         assert 1 <= governor.width(interactive, now) <= 16
-        assert interactive == 0 or governor.width(interactive, now) == 2
+        assert interactive == 0 or governor.width(interactive, now) == BESIDE

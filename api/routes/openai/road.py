@@ -19,7 +19,7 @@ from core.catalog.models import Served
 from core.errors import Conflict, InvalidInput, NotFound, TooMany
 from core.events import types
 from core.jobs import service
-from core.jobs.job import Job
+from core.jobs.job import TERMINAL, Job, State
 from core.jobs.kinds import JobSpec
 from core.jobs.responses import Asking
 from core.jobs.submission import Repeat, Submitted, Wish
@@ -43,11 +43,13 @@ class Errand:
     jobs: list[Job]
     keyed: bool
     replayed: bool = False
+    cache: tuple[str, ...] = ()
 
     @property
     def headers(self) -> dict[str, str]:
         named = {"x-penstock-job": ", ".join(job.id for job in self.jobs)}
-        return named | ({"idempotency-replayed": "true"} if self.replayed else {})
+        cached = {"x-penstock-cache": ", ".join(self.cache)} if self.cache else {}
+        return named | cached | ({"idempotency-replayed": "true"} if self.replayed else {})
 
 
 async def submit(
@@ -77,7 +79,10 @@ async def submit(
             telemetry.JOBS_ACCEPTED.labels(one.job.kind).inc()
     await parts.poke()
     jobs, replayed = [one.job for one in done], all(one.replayed for one in done)
-    return Errand(parts, caller, model, jobs, keyed=given is not None, replayed=replayed)
+    cache = tuple(one.cache for one in done if one.cache is not None)
+    return Errand(
+        parts, caller, model, jobs, keyed=given is not None, replayed=replayed, cache=cache
+    )
 
 
 async def seat(parts: Parts, caller: Caller, request: Request) -> Callable[[], None]:
@@ -213,6 +218,9 @@ async def ended(errand: Errand, request: Request) -> list[Job] | None:
 
     Raises TimeoutError after `generate_timeout_s`; the jobs go on.
     """
+    if all(State(job.state) in TERMINAL for job in errand.jobs):
+        # From the cache, or made by an earlier try: there is nothing to wait for.
+        return errand.jobs
     waiting = asyncio.create_task(_drained(errand))
     gone = asyncio.create_task(_disconnected(request))
     try:

@@ -32,11 +32,3 @@ def engine_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
         yield made
     finally:
         made.end()
-
-
-@pytest.fixture(scope="session")
-def embedder(rig: Rig) -> Rig:
-    """The rig with a worker for embeddings, for as long as the session lasts."""
-    if "embedding" not in rig.parts:
-        rig.start("embedding")
-    return rig
