@@ -1,6 +1,7 @@
 """Answers from the cache: jobs like any others, only for requests that allow it, never across tenants."""
 
 import asyncio
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -60,7 +61,7 @@ async def test_a_hit_is_in_the_ledger_and_costs_nothing(
         ran, found = [await session.get_one(Entry, job["id"]) for job in (first, hit)]
     assert (ran.cache, found.cache) == ("none", "exact")
     assert found.completion_tokens == ran.completion_tokens == first["usage"]["completion_tokens"]
-    assert (found.cost, found.engine_seconds) == (0, 0)
+    assert (found.cost, found.engine_seconds) == (Decimal(0), 0.0)
     assert found.settled_at is not None
 
 

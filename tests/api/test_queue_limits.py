@@ -18,6 +18,7 @@ from core.catalog.models import Served
 from core.config import Settings
 from core.db.session import Database
 from core.errors import Conflict, TooMany
+from core.events.log import EventLog, connect
 from core.ids import new_id
 from core.jobs import service
 from core.jobs.kinds import InferenceJob
@@ -52,8 +53,9 @@ def parts(database: Database, tries: Tries | None = None, **values: int) -> Part
     """One API process as far as submissions go."""
     config = Settings(_env_file=None, **cast("Any", values))
     limits = RateLimits(config, database, cast("Any", tries or Tries()))
-    nothing: Any = None
-    return Parts(config, database, nothing, nothing, nothing, limits)
+    # Not asked: these requests allow no cache.
+    log, nothing = EventLog(connect(config), config), cast("Any", None)
+    return Parts(config, database, log, nothing, nothing, limits)
 
 
 def wish(caller: Caller, model: str, key: str | None = None, **more: Any) -> Wish:

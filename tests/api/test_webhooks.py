@@ -36,7 +36,7 @@ def app(database: Database) -> FastAPI:
     made = FastAPI()
     made.include_router(webhooks.router)
     errors.install(made)
-    made.state.parts = Parts(given.settings(), database, *[cast("Any", None)] * 4)
+    made.state.parts = Parts(given.settings(), database, given.log(), *[cast("Any", None)] * 3)
     names = Names(good_test=[[PUBLIC]], other_test=[[PUBLIC]], bad_test=[[PUBLIC, "10.0.0.1"]])
     made.dependency_overrides[webhooks.guard] = lambda: Guard(names)
     return made

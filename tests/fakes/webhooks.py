@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from core.config import Settings
 from core.db.session import Database
+from core.events.log import EventLog, connect
 from core.ids import new_id
 from core.security import keys
 from core.security.keys import Caller
@@ -43,6 +44,11 @@ def settings(**values: Any) -> Settings:
         "webhook_schedule_s": [0.0, 0.0, 0.0, 0.0, 0.0],
     }
     return Settings(_env_file=None, **(defaults | values))
+
+
+def log() -> EventLog:
+    """An event log that nobody asks: it connects when it is."""
+    return EventLog(connect(settings()), settings())
 
 
 def runtime(database: Database, rules: Guard | None = None, **values: Any) -> Runtime:
