@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from bench import accepted, batches, engine, interactive, noops, streams
+from bench import accepted, batches, caches, engine, interactive, noops, streams
 from bench.figure import Figure
 from tests.rig import ROOT, Rig
 
@@ -24,6 +24,7 @@ FIGURES: dict[str, Callable[[Rig], Figure]] = {
     "streams": streams.measure,
     "batches": batches.measure,
     "interactive": interactive.measure,
+    "cache": caches.measure,
 }
 PAGE = ROOT / "docs" / "performance.md"
 
