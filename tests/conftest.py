@@ -27,6 +27,14 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
         made.end()
 
 
+@pytest.fixture(scope="session")
+def embedder(rig: Rig) -> Rig:
+    """The rig with a worker for embeddings, for as long as the session lasts."""
+    if "embedding" not in rig.parts:
+        rig.start("embedding")
+    return rig
+
+
 @pytest.fixture
 async def key(rig: Rig) -> str:
     """The API key of a tenant that nothing else uses."""

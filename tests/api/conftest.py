@@ -79,11 +79,3 @@ async def http(served: Served, key: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client that may send what OpenAI's would not."""
     async with served.client(key) as client:
         yield client
-
-
-@pytest.fixture(scope="session")
-def embedder(rig: Rig) -> Rig:
-    """The rig with a worker for embeddings, for as long as the session lasts."""
-    if "embedding" not in rig.parts:
-        rig.start("embedding")
-    return rig
