@@ -22,7 +22,7 @@ from workers.seats import Governor, Seats
 
 # One statement for as many doorbells or endings as arrived together.
 TOGETHER = 64
-# So many pieces of jobs go through the embedding model together (workers/embedding/handler.py).
+# So many pieces of jobs go through the embedding model together (workers/answering/vectors.py).
 PIECES = 8
 # Half of the doorbells that are out beyond the slots last longer than this.
 ROOM_EVERY_S = 0.01
