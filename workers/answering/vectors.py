@@ -9,10 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
+
 from core import telemetry
+from core.errors import PenstockError
 from core.jobs import embedding
 from core.jobs.embedding import EmbeddingSpec
 from workers.process import EmbeddingWorker
+
+log = structlog.get_logger(__name__)
 
 # Many texts go through the model in pieces of so many, and others get in between.
 PIECE = 32
@@ -55,7 +60,7 @@ async def measured(
         # What it waited for the engine counts, too: texts of several jobs share a pass.
         began = time.monotonic()
         try:
-            made = await worker.embed(texts.ids[first : first + PIECE])
+            made = await _made(worker, texts.ids[first : first + PIECE])
         finally:
             texts.engine_s += time.monotonic() - began
         texts.vectors += [shortened(one, dimensions) for one in made]
@@ -68,6 +73,17 @@ async def measured(
     }  # fmt: skip
     told = [base64.b64encode(one).decode() for one in texts.vectors]
     return {"vectors": told, "dimensions": dimensions}, usage
+
+
+async def _made(worker: EmbeddingWorker, piece: list[list[int]]) -> list[bytes]:
+    try:
+        return await worker.embed(piece)
+    except PenstockError:
+        raise
+    except Exception as error:
+        # A shared pass does not say whose text it failed on: alone, it is this one's or nobody's.
+        log.warning("a pass failed; trying a piece of it alone", error=repr(error))
+        return await worker.engine.embed(piece)
 
 
 def shortened(vector: bytes, dimensions: int) -> bytes:

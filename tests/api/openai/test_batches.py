@@ -128,7 +128,7 @@ async def test_what_cannot_be_a_batch_is_refused_at_once(
     file = await upload(ai, [line("a")])
     good = {"input_file_id": file, "endpoint": CHAT, "completion_window": "24h"}
     for extra, param in (
-        ({"endpoint": "/v1/embeddings"}, "endpoint"),
+        ({"endpoint": "/v1/moderations"}, "endpoint"),
         ({"completion_window": "soon"}, "completion_window"),
         ({"completion_window": "31d"}, "completion_window"),
         ({"colour": "red"}, "colour"),
