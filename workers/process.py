@@ -22,8 +22,10 @@ from workers.seats import Governor, Seats
 
 # One statement for as many doorbells or endings as arrived together.
 TOGETHER = 64
-# So many pieces of jobs go through the embedding model together (workers/embedding/handler.py).
-PIECES = 8
+# Pieces of so many tokens go through the embedding model together, one at least (workers/answering/vectors.py):
+# about two forward passes of its engine, so that texts of like lengths find each other. More would hold up
+# whoever comes next for longer.
+PASS_TOKENS = 2048
 # Half of the doorbells that are out beyond the slots last longer than this.
 ROOM_EVERY_S = 0.01
 
@@ -50,14 +52,20 @@ class Worker:
         self._empty.set()
         self._freed = asyncio.Event()
         self.limits = kinds.limits(self.kind, self.settings)
-        self.seats = Seats(Governor(self.settings.engine_max_sequences), self._interactive)
+        self.seats = Seats(Governor(self.slots), self._interactive)
         self.voice = Voice(self.events, self.settings.flush_ms / 1000)
         self.claim: Gather[str, Claim | None] = Gather(self._claim, TOGETHER)
         self.finish: Gather[Outcome, datetime | None] = Gather(self._finish, TOGETHER)
 
     def queues(self) -> list[str]:
-        """Where its doorbells come from."""
-        return [queue_name(self.kind, priority, self.model.name) for priority in RANKS]
+        """Where its doorbells come from: jobs of its kind, then steps of its model's batches."""
+        own = [queue_name(self.kind, priority, self.model.name) for priority in RANKS]
+        return [*own, queue_name(batch.KIND, "batch", self.model.name)]
+
+    @property
+    def slots(self) -> int:
+        """Jobs that run at once; lines of batches, too."""
+        return self.settings.engine_max_sequences
 
     def start(self, attempt: Attempt) -> None:
         """An attempt runs here from now on."""
@@ -115,23 +123,28 @@ class Worker:
 
 @dataclass
 class InferenceWorker(Worker):
-    """Its engine writes: for jobs of its kind, and for the lines of batches."""
+    """Its engine writes, many answers at once."""
 
     engine: Engine
-
-    def queues(self) -> list[str]:
-        return [*super().queues(), queue_name(batch.KIND, "batch", self.model.name)]
 
 
 @dataclass
 class EmbeddingWorker(Worker):
-    """Its engine makes vectors, of the texts of many jobs at once."""
+    """Its engine makes vectors, of the texts of many jobs and lines at once."""
 
     engine: Embedder
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.embed: Gather[list[list[int]], list[bytes]] = Gather(self._embed, PIECES)
+        self.embed: Gather[list[list[int]], list[bytes]] = Gather(
+            self._embed, PASS_TOKENS, lambda piece: sum(map(len, piece))
+        )
+        # Held by a line of more than one piece (workers/batch/measuring.py).
+        self.long = asyncio.Lock()
+
+    @property
+    def slots(self) -> int:
+        return self.settings.embedding_slots
 
     async def _embed(self, pieces: Sequence[list[list[int]]]) -> list[list[bytes]]:
         vectors = iter(await self.engine.embed([ids for piece in pieces for ids in piece]))

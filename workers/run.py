@@ -94,10 +94,10 @@ async def _dispatch(worker: Worker, attempt: Attempt) -> Done:
     match worker, attempt.claim.kind:
         case InferenceWorker(), inference.KIND:
             return Done(*await inference_handler.handle(worker, attempt))
-        case InferenceWorker(), batch.KIND:
-            return Done(*await batch_handler.handle(worker, attempt))
         case EmbeddingWorker(), embedding.KIND:
             return Done(*await embedding_handler.handle(worker, attempt))
+        case InferenceWorker() | EmbeddingWorker(), batch.KIND:
+            return Done(*await batch_handler.handle(worker, attempt))
     raise Refused(f"This worker does not know the kind {attempt.claim.kind!r}")
 
 

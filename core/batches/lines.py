@@ -18,6 +18,9 @@ from core.batches.tables import Batch
 
 # Over how many seconds the speed is averaged.
 SPEED_S = 20.0
+# Lines are read by the page, and a page ends early where its answers are as large as this: a line's vectors can
+# be 16 MB.
+PAGE_BYTES = 8 * 2**20
 # What a line's usage adds to its batch's.
 SPENT = ("prompt_tokens", "completion_tokens", "cached_tokens", "engine_seconds")
 
@@ -185,9 +188,13 @@ async def reuse(session: AsyncSession, batch: Batch, old_id: str) -> None:
 
 
 _DONE = text(
-    """SELECT done_seq, line, custom_id, response, error FROM batch_lines
-       WHERE batch_id = :batch AND done_seq > :after AND state = ANY(:states)
-       ORDER BY done_seq LIMIT :limit"""
+    f"""SELECT done_seq, line, custom_id, response, error FROM (
+           SELECT *, sum(coalesce(octet_length(response), 0)) OVER (ORDER BY done_seq ROWS BETWEEN
+                     UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+           FROM (SELECT done_seq, line, custom_id, response, error FROM batch_lines
+                 WHERE batch_id = :batch AND done_seq > :after AND state = ANY(:states)
+                 ORDER BY done_seq LIMIT :limit) page) measured
+       WHERE coalesce(before, 0) < {PAGE_BYTES} ORDER BY done_seq"""  # noqa: S608 - only constants are formatted in
 ).bindparams(bindparam("states", type_=ARRAY(Text)))
 
 
@@ -198,7 +205,7 @@ async def done(
     limit: int,
     states: Sequence[str] = ("done", "failed"),
 ) -> Sequence[Any]:
-    """Rows in the order in which they were finished."""
+    """Rows in the order in which they were finished; fewer than there are, but one at least."""
     found = {"batch": batch_id, "after": after, "limit": limit, "states": list(states)}
     return (await session.execute(_DONE, found)).all()
 

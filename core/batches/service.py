@@ -24,8 +24,9 @@ from core.openai.answers import fingerprint as mark_of
 from core.openai.batch_lines import ENDPOINTS
 from core.security.keys import Caller
 
-# OpenAI's limits.
+# OpenAI's limits; MAX_INPUTS: texts to embed, of all lines together.
 MAX_LINES = 50_000
+MAX_INPUTS = 50_000
 MAX_BYTES = 200 * 1024 * 1024
 MAX_WINDOW_S = 30 * 86400
 _LATER = ("max_cost", "max_tokens_total")

@@ -13,14 +13,19 @@ class Gather(Generic[T, R]):
 
     Nothing waits for company: a lone item leaves at once, and those that arrive while a batch is under
     way leave as the next one. `together` answers in the order of its items; its error is everyone's.
-    A caller that is cancelled before its item left takes it back.
+    A caller that is cancelled before its item left takes it back. So many leave together that what they
+    `weigh` is within `limit`, and one at least.
     """
 
     def __init__(
-        self, together: Callable[[Sequence[T]], Awaitable[Sequence[R]]], limit: int
+        self,
+        together: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
+        limit: int,
+        weigh: Callable[[T], int] = lambda _: 1,
     ) -> None:
         self._together = together
         self._limit = limit
+        self._weigh = weigh
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -35,7 +40,8 @@ class Gather(Generic[T, R]):
         try:
             while self._waiting:
                 waiting = [entry for entry in self._waiting if not entry[1].done()]
-                batch, self._waiting = waiting[: self._limit], waiting[self._limit :]
+                count = self._fitting(waiting)
+                batch, self._waiting = waiting[:count], waiting[count:]
                 if not batch:
                     return
                 try:
@@ -50,3 +56,12 @@ class Gather(Generic[T, R]):
                         future.set_result(answer)
         finally:
             self._task = None
+
+    def _fitting(self, waiting: Sequence[tuple[T, asyncio.Future[R]]]) -> int:
+        """How many of these leave together."""
+        weight = 0
+        for count, (item, _) in enumerate(waiting):
+            weight += self._weigh(item)
+            if count and weight > self._limit:
+                return count
+        return len(waiting)

@@ -4,14 +4,15 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from core.catalog.models import Served
+from core.catalog.models import MEASURES, WRITES, Served
 from core.catalog.tokenizer import Text
 from core.errors import InvalidInput
+from core.jobs import embedding
 from core.jobs.inference import check, check_length
 from core.jobs.kinds import InferenceJob
 from core.jobs.sampling import MAX_CHOICES
@@ -19,19 +20,28 @@ from core.openai import answers, chat_answers, completion_answers, response_line
 from core.openai.chat_shapes import Chat
 from core.openai.completion_answers import Echo
 from core.openai.completion_shapes import NAMES, Completion
+from core.openai.embedding_shapes import Embeddings
 from core.openai.line import Asked
 from core.openai.response_shapes import Ask
 from core.openai.shapes import renamed
 
+S = TypeVar("S", bound=BaseModel)
+
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
 RESPONSES = "/v1/responses"
-ENDPOINTS = (CHAT, COMPLETIONS, RESPONSES)
+EMBEDDINGS = "/v1/embeddings"
+ENDPOINTS = (CHAT, COMPLETIONS, RESPONSES, EMBEDDINGS)
 MAX_CUSTOM_ID = 512
 # What bodies call the longest answer they want.
 LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
-# What the routes take and a line cannot have: the batch has a window, and its lines are named by it.
-ALONE = ("stream", "idempotency_key", "completion_window")
+# What the routes take and a line cannot have: the batch has a window, its lines are named by it and kept with it.
+ALONE = ("stream", "cache", "idempotency_key", "completion_window")
+
+
+def kind_of(endpoint: str) -> str:
+    """Of the models that can answer its lines."""
+    return MEASURES if endpoint == EMBEDDINGS else WRITES
 
 
 class BadLine(Exception):
@@ -52,12 +62,22 @@ class Line:
     size: int
 
     def tokens(self, model: Served) -> int:
-        """What it may take, as InferenceSpec.reservation: a first guess, made before its body is checked."""
+        """What it may take, as the specs' reservations: a first guess, made before its body is checked."""
+        if model.kind == MEASURES:
+            return min(self.size // 4, embedding.MAX_TOKENS)
         limits = (self.body.get(n) for n in LIMITS)
         limit = next((n for n in limits if type(n) is int and n >= 0), 0)
         several = self.body.get("n")
         count = several if type(several) is int and several > 0 else 1
         return min(self.size // 4 + limit * count, model.context * min(count, MAX_CHOICES))
+
+    @property
+    def inputs(self) -> int:
+        """How many texts it wants embedded; a wrong `input` counts as one."""
+        found = self.body.get("input")
+        if not isinstance(found, list) or not found or type(found[0]) is int:
+            return 1
+        return len(found)
 
     @property
     def model(self) -> str:
@@ -106,15 +126,24 @@ def parsed(raw: bytes, endpoint: str) -> Line:
 
 def asked(endpoint: str, body: dict[str, Any], text: Text, chat_max_tokens: int) -> Asked:
     """Through the shapes of the routes themselves. Raises InvalidInput naming the field at fault."""
+    if endpoint == CHAT:
+        return _chat(_shape(Chat, body), chat_max_tokens)
+    if endpoint == RESPONSES:
+        return response_lines.asked(_shape(Ask, body), chat_max_tokens)
+    return _completion(_shape(Completion, body), text)
+
+
+def texts(body: dict[str, Any]) -> Embeddings:
+    """As `asked`, of a line of EMBEDDINGS."""
+    return _shape(Embeddings, body)
+
+
+def _shape(shape: type[S], body: dict[str, Any]) -> S:
     for name in ALONE:
         if body.get(name):
             raise InvalidInput(f"{name} has no place in a batch; leave it out", param=name)
     try:
-        if endpoint == CHAT:
-            return _chat(Chat.model_validate(body), chat_max_tokens)
-        if endpoint == RESPONSES:
-            return response_lines.asked(Ask.model_validate(body), chat_max_tokens)
-        return _completion(Completion.model_validate(body), text)
+        return shape.model_validate(body)
     except ValidationError as error:
         first = error.errors()[0]
         param = ".".join(map(str, first["loc"])) or None

@@ -109,6 +109,21 @@ async def test_numbers_have_no_holes_however_many_record_at_once(
     assert [s.spec["step"] for s in await claimed(database, batch_id)] == ["finish"]
 
 
+async def test_a_page_of_large_answers_ends_early(database: Database, caller: Caller) -> None:
+    batch_id = await begun(database, caller, 5)
+    (step,) = await claimed(database, batch_id)
+    large = '"' + "x" * (lines.PAGE_BYTES // 2) + '"'
+    ended = [Outcome(n, 200, large, None, {}) for n in (1, 2, 3)]
+    ended += [Outcome(4, 0, None, "{}", {}), Outcome(5, 200, "{}", None, {})]
+    assert await record(database, batch_id, step, *ended)
+    pages, after = [], 0
+    async with database.begin() as session:
+        while rows := await lines.done(session, batch_id, after, 100):
+            pages.append([row.done_seq for row in rows])
+            after = rows[-1].done_seq
+    assert pages == [[1, 2], [3, 4, 5]]
+
+
 async def test_a_line_is_recorded_once_and_only_by_the_attempt_that_has_it(
     database: Database, caller: Caller
 ) -> None:

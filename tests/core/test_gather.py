@@ -52,6 +52,18 @@ async def test_a_batch_has_no_more_than_the_limit() -> None:
     assert sorted(n for batch in together.batches for n in batch) == list(range(95))
 
 
+async def test_what_items_weigh_is_within_the_limit_and_a_heavy_one_leaves_alone() -> None:
+    together = Together()
+    gather = Gather(together, 10, weigh=lambda number: number)
+    first = asyncio.create_task(gather(1))
+    await together.begun.wait()
+    rest = [asyncio.create_task(gather(n)) for n in (4, 6, 1, 50, 9, 1)]
+    await asyncio.gather(*(asyncio.create_task(_turn()) for _ in rest))
+    together.gate.set()
+    assert await asyncio.gather(first, *rest) == [2, 8, 12, 2, 100, 18, 2]
+    assert together.batches == [[1], [4, 6], [1], [50], [9, 1]]
+
+
 async def test_an_error_reaches_everyone_of_its_batch_and_nobody_else() -> None:
     together = Together()
     together.gate.set()

@@ -1,6 +1,7 @@
 """An embedder without a model: texts point where their words do, so that texts with the same words are alike.
 
-Its tokenizer is rill's. `[die]` and `[slow]` in a text make it kill its own process once, or take a second.
+Its tokenizer is rill's. `[die]`, `[error]` and `[slow]` in a text make it kill its own process once, fail, or take
+a second.
 """
 
 import asyncio
@@ -41,6 +42,8 @@ class ScriptedEmbedder:
         if any("[die]" in text for text in said) and not (self._dir / "embedder-died").exists():
             (self._dir / "embedder-died").touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        if any("[error]" in text for text in said):
+            raise RuntimeError("scripted")
         if any("[slow]" in text for text in said):
             await asyncio.sleep(1)
         return [vector(text) for text in said]

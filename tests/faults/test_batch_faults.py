@@ -17,9 +17,15 @@ from tests.waiting import eventually
 
 pytestmark = pytest.mark.fault
 
+EMBEDDINGS = "/v1/embeddings"
 LINES = 2000
 # A killed process takes seconds of these two cores to start again: more would be a test of that.
 KILLS = 8
+
+
+def embedding(custom_id: str, text: str) -> dict[str, Any]:
+    body = {"model": "scripted-embedder", "input": text}
+    return {"custom_id": custom_id, "method": "POST", "url": EMBEDDINGS, "body": body}
 
 
 async def patient(client: httpx.AsyncClient, method: str, path: str, **more: Any) -> httpx.Response:
@@ -46,7 +52,7 @@ async def begin(
         files={"file": ("in.jsonl", jsonl(rows))}, data={"purpose": "batch"},
     )  # fmt: skip
     body = {
-        "input_file_id": file.json()["id"], "endpoint": CHAT, "completion_window": window, **more,
+        "input_file_id": file.json()["id"], "completion_window": window, "endpoint": CHAT, **more,
     }  # fmt: skip
     made = await patient(client, "POST", "/v1/batches", json=body)
     return str(made.json()["id"])
@@ -138,7 +144,7 @@ async def check(
     failed = [one for one in errors if one["response"] is not None]
     assert counts == {"total": len(rows), "completed": len(output), "failed": len(failed)}
     usages = [one["response"]["body"]["usage"] for one in output]
-    assert done["usage"]["output_tokens"] == sum(u["completion_tokens"] for u in usages)
+    assert done["usage"]["output_tokens"] == sum(u.get("completion_tokens", 0) for u in usages)
     assert done["usage"]["input_tokens"] == sum(u["prompt_tokens"] for u in usages)
     return output
 
@@ -223,6 +229,46 @@ async def test_a_cap_holds_while_workers_are_killed(
     REPORT.append(
         f"batch capped at {cap} tokens, {load.kills} workers killed: {len(output)} of {len(rows)} lines"
         f" run, {tokens} tokens charged"
+    )
+
+
+async def test_embedding_workers_are_killed(
+    rig: Rig, client: httpx.AsyncClient, load: Load
+) -> None:
+    await asyncio.gather(
+        *(asyncio.to_thread(rig.process("embedding", n).start) for n in (1, 2))
+    )  # fmt: skip
+    # A pass with one of the slow ones takes a second, with whatever shares it.
+    rows = [
+        embedding(
+            f"r{i}", f"{'[slow] ' if i % 8 == 0 else ''}number {i} " * load.rng.randint(1, 20)
+        )
+        for i in range(1000)
+    ] + [embedding(f"bad{i}", "") for i in range(20)]
+    load.rng.shuffle(rows)
+    batch_id = await begin(client, rows, endpoint=EMBEDDINGS)
+    reader = asyncio.create_task(follow(client, batch_id, random.Random(load.rng.random())))
+    for number in (1, 2, 1, 2):
+        # The random moment of the next kill.
+        await asyncio.sleep(load.rng.uniform(0.2, 1.5))
+        if (await state(client, batch_id))["status"] in ENDED:
+            break
+        part = rig.process("embedding", number)
+        await asyncio.to_thread(part.kill)
+        await asyncio.to_thread(part.start)
+        load.kills += 1
+    assert load.kills >= 2, "in the middle of it"
+    done = await ended(client, batch_id, 120)
+    assert done["status"] == "completed", done
+    output = await check(client, done, rows)
+    assert len(output) == 1000
+    tokens = await charged(client, [done])
+    numbers, names, _ = await reader
+    assert numbers == list(range(1, len(rows) + 1))
+    assert len(set(names)) == len(rows)
+    REPORT.append(
+        f"batch of {len(rows)} lines to embed, {load.kills} workers killed: 0 lost, 0 doubled;"
+        f" {tokens} tokens charged, each once"
     )
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 from core.batches import budget
 from core.batches.budget import Fit
-from workers.batch.line import Answering
+from workers.batch.line import Line
 from workers.context import Attempt
 from workers.process import Worker
 
@@ -25,7 +25,7 @@ class Budget:
         async with self._worker.db.begin() as session:
             await budget.release(session, self._batch_id, self._job, first, last)
 
-    async def admits(self, line: Answering) -> bool:
+    async def admits(self, line: Line) -> bool:
         """Whether the line may start; waits while that is not known. False: none will any more."""
         async with self._turn:
             if self._ended:

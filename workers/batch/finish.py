@@ -11,7 +11,7 @@ from core.files import service as files
 from core.files.service import Kept
 from core.jobs.batch import BatchSpec
 from workers.context import Attempt
-from workers.process import InferenceWorker
+from workers.process import Worker
 
 PAGE = 200
 # What becomes of lines that were never run, by how the batch ends.
@@ -27,7 +27,7 @@ UNFINISHED = {
 }
 
 
-async def finish(worker: InferenceWorker, attempt: Attempt, spec: BatchSpec) -> None:
+async def finish(worker: Worker, attempt: Attempt, spec: BatchSpec) -> None:
     """Bytes first, then one transaction for their rows, the batch's end and the fact that tells of it.
 
     An attempt that dies in between leaves bytes for the sweep; the next one writes its own.
@@ -49,7 +49,7 @@ async def finish(worker: InferenceWorker, attempt: Attempt, spec: BatchSpec) -> 
 
 
 async def _kept(
-    worker: InferenceWorker, kept: list[Kept], chunks: AsyncIterator[bytes], count: int
+    worker: Worker, kept: list[Kept], chunks: AsyncIterator[bytes], count: int
 ) -> Kept | None:
     if not count:
         return None
@@ -59,12 +59,12 @@ async def _kept(
     return kept[-1]
 
 
-async def output_lines(worker: InferenceWorker, batch: Batch) -> AsyncIterator[bytes]:
+async def output_lines(worker: Worker, batch: Batch) -> AsyncIterator[bytes]:
     async for chunk in _done(worker, batch.id, "done"):
         yield chunk
 
 
-async def error_lines(worker: InferenceWorker, batch: Batch) -> AsyncIterator[bytes]:
+async def error_lines(worker: Worker, batch: Batch) -> AsyncIterator[bytes]:
     """Those that failed, then those that were never run."""
     async for chunk in _done(worker, batch.id, "failed"):
         yield chunk
@@ -83,7 +83,7 @@ async def error_lines(worker: InferenceWorker, batch: Batch) -> AsyncIterator[by
         after = rows[-1].line
 
 
-async def _done(worker: InferenceWorker, batch_id: str, state: str) -> AsyncIterator[bytes]:
+async def _done(worker: Worker, batch_id: str, state: str) -> AsyncIterator[bytes]:
     after = 0
     while True:
         async with worker.db.single() as session:
@@ -95,7 +95,7 @@ async def _done(worker: InferenceWorker, batch_id: str, state: str) -> AsyncIter
 
 
 async def _ended(
-    worker: InferenceWorker, attempt: Attempt, seen: Batch, output: Kept | None, errors: Kept | None
+    worker: Worker, attempt: Attempt, seen: Batch, output: Kept | None, errors: Kept | None
 ) -> bool:
     claim = attempt.claim
     async with worker.db.begin() as session:

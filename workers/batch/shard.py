@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -17,10 +18,11 @@ from core.files.service import key_of
 from core.forever import stopped
 from core.jobs.batch import BatchSpec
 from core.ledger.entries import prices_of
+from workers.batch import answering, measuring
 from workers.batch.budget import Budget
-from workers.batch.line import Answering, gone
+from workers.batch.line import Line, Work, gone
 from workers.context import Attempt
-from workers.process import InferenceWorker
+from workers.process import EmbeddingWorker, InferenceWorker, Worker
 
 log = structlog.get_logger(__name__)
 
@@ -34,13 +36,15 @@ GATHER_S = 0.05
 class Shard:
     """What its lines share. `budget`: only of a batch with a cap."""
 
-    worker: InferenceWorker
+    worker: InferenceWorker | EmbeddingWorker
     batch: Batch
     prices: Prices
     budget: Budget | None = None
 
 
-async def answer(worker: InferenceWorker, attempt: Attempt, spec: BatchSpec) -> None:
+async def answer(
+    worker: InferenceWorker | EmbeddingWorker, attempt: Attempt, spec: BatchSpec
+) -> None:
     """Answer what is pending of the range. Returns early when the batch takes no more lines."""
     async with worker.db.single() as session:
         batch = await session.get(Batch, spec.batch_id)
@@ -56,7 +60,7 @@ async def answer(worker: InferenceWorker, attempt: Attempt, spec: BatchSpec) -> 
     try:
         async for row, raw in pending(worker, batch, spec):
             running.add(asyncio.create_task(_line(shard, row, raw, record)))
-            if len(running) >= worker.settings.engine_max_sequences:
+            if len(running) >= worker.slots:
                 running = await _some(running, recording)
             if recording.done():
                 break
@@ -82,7 +86,7 @@ async def _some(
 
 
 async def pending(
-    worker: InferenceWorker, batch: Batch, spec: BatchSpec
+    worker: Worker, batch: Batch, spec: BatchSpec
 ) -> AsyncIterator[tuple[Any, bytes | None]]:
     """Each pending line's row and bytes, a page at a time. None: its file is gone."""
     after = spec.first - 1
@@ -108,15 +112,24 @@ async def _line(shard: Shard, row: Any, raw: bytes | None, record: "Recorder") -
     if raw is None:
         record.add(gone(row))
         return
-    line = Answering(shard.worker, shard.batch, row, raw, shard.prices)
+    line = Line(shard.batch, row, raw, partial(_work, shard, row))
     if shard.budget is None or await shard.budget.admits(line):
         record.add(await shard.worker.seats.run(line.run))
+
+
+async def _work(shard: Shard, row: Any, body: Any) -> Work:
+    """What the body of a line asks for, of a worker that can do it. Raises InvalidInput."""
+    match shard.worker:
+        case InferenceWorker() as writer:
+            return await answering.read(writer, shard.batch, row, shard.prices, body)
+        case EmbeddingWorker() as measurer:
+            return await measuring.read(measurer, shard.prices, body)
 
 
 class Recorder:
     """Keeps finished lines together with those that finish within GATHER_S."""
 
-    def __init__(self, worker: InferenceWorker, attempt: Attempt, batch_id: str) -> None:
+    def __init__(self, worker: Worker, attempt: Attempt, batch_id: str) -> None:
         self._worker, self._attempt, self._batch_id = worker, attempt, batch_id
         self._waiting: list[Outcome] = []
         self._work = asyncio.Event()

@@ -9,16 +9,16 @@ from sqlalchemy import text
 
 from core.batches import lines, moves, tables
 from core.batches.lines import NewLine
-from core.batches.service import MAX_LINES
+from core.batches.service import MAX_INPUTS, MAX_LINES
 from core.batches.tables import Batch
 from core.catalog import models
 from core.errors import InvalidInput, NotFound, Refused
 from core.files.service import key_of
 from core.jobs.batch import BatchSpec
-from core.openai.batch_lines import BadLine, Line, parsed
+from core.openai.batch_lines import EMBEDDINGS, BadLine, Line, parsed
 from core.storage.seam import Storage
 from workers.context import Attempt
-from workers.process import InferenceWorker
+from workers.process import Worker
 
 PAGE = 500
 # How many wrong lines are told of: a file with more has one mistake many times.
@@ -32,6 +32,7 @@ class Findings:
     """What was found so far; a page of good lines at most is in memory."""
 
     number: int = 0
+    inputs: int = 0
     model: str | None = None
     page: list[NewLine] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
@@ -42,10 +43,11 @@ class Findings:
 
     @property
     def enough(self) -> bool:
-        return len(self.errors) >= MAX_ERRORS or self.number > MAX_LINES
+        many = self.number > MAX_LINES or self.inputs > MAX_INPUTS
+        return many or len(self.errors) >= MAX_ERRORS
 
 
-async def validate(worker: InferenceWorker, attempt: Attempt, spec: BatchSpec) -> None:
+async def validate(worker: Worker, attempt: Attempt, spec: BatchSpec) -> None:
     """Ends with the batch in progress, its shards queued; or failed, each wrong line named."""
     batch = await _fresh(worker, attempt, spec.batch_id)
     if batch is None:
@@ -66,16 +68,22 @@ async def validate(worker: InferenceWorker, attempt: Attempt, spec: BatchSpec) -
     except NotFound as error:
         found.wrong("input_file_gone", error.message, "input_file_id", None)
     await _put(worker, attempt, batch.id, found)
-    if found.number > MAX_LINES:
-        found.wrong(
-            "too_many_lines", f"A batch takes {MAX_LINES} lines; split the file.", None, None
-        )
-    if not found.number and not found.errors:
-        found.wrong("empty_file", "The file has no lines.", "input_file_id", None)
+    _bounds(found)
     await _decided(worker, attempt, batch, found)
 
 
-async def _fresh(worker: InferenceWorker, attempt: Attempt, batch_id: str) -> Batch | None:
+def _bounds(found: Findings) -> None:
+    if found.number > MAX_LINES:
+        message = f"A batch takes {MAX_LINES} lines; split the file."
+        found.wrong("too_many_lines", message, None, None)
+    if found.inputs > MAX_INPUTS:
+        message = f"A batch takes {MAX_INPUTS} inputs in all its lines together; split the file."
+        found.wrong("too_many_inputs", message, None, None)
+    if not found.number and not found.errors:
+        found.wrong("empty_file", "The file has no lines.", "input_file_id", None)
+
+
+async def _fresh(worker: Worker, attempt: Attempt, batch_id: str) -> Batch | None:
     """The batch without what an earlier attempt put; None when it needs no validation any more."""
     claim = attempt.claim
     async with worker.db.begin() as session:
@@ -118,9 +126,7 @@ async def split(
         yield start, bytes(rest)
 
 
-def _look(
-    worker: InferenceWorker, batch: Batch, found: Findings, start: int, raw: bytes | None
-) -> None:
+def _look(worker: Worker, batch: Batch, found: Findings, start: int, raw: bytes | None) -> None:
     if raw is None:
         limit = worker.settings.max_body_bytes
         message = f"This line has more than {limit} bytes."
@@ -132,17 +138,21 @@ def _look(
     except BadLine as error:
         found.wrong(error.code, error.message, error.param, found.number)
         return
+    if batch.endpoint == EMBEDDINGS:
+        found.inputs += line.inputs
     tokens = line.tokens(worker.model)
     new = NewLine(found.number, line.custom_id, start, len(raw), line.hash, tokens)
     found.page.append(new)
 
 
-def _same_model(worker: InferenceWorker, batch: Batch, line: Line) -> None:
+def _same_model(worker: Worker, batch: Batch, line: Line) -> None:
     """A batch is for one model: the one that its first line names."""
     if not line.model:
         raise BadLine("missing_model", "body.model must name a model.", "body.model")
     try:
-        named = models.resolve(line.model, [worker.model], worker.settings, param="body.model").name
+        named = models.resolve(
+            line.model, [worker.model], worker.settings, param="body.model", kind=None
+        ).name
     except InvalidInput:
         named = line.model
     if named != batch.model:
@@ -153,7 +163,7 @@ def _same_model(worker: InferenceWorker, batch: Batch, line: Line) -> None:
         )
 
 
-async def _put(worker: InferenceWorker, attempt: Attempt, batch_id: str, found: Findings) -> None:
+async def _put(worker: Worker, attempt: Attempt, batch_id: str, found: Findings) -> None:
     if not found.page:
         return
     async with worker.db.begin() as session:
@@ -166,7 +176,7 @@ async def _put(worker: InferenceWorker, attempt: Attempt, batch_id: str, found: 
         found.wrong("duplicate_custom_id", message, "custom_id", one.line)
 
 
-async def _decided(worker: InferenceWorker, attempt: Attempt, seen: Batch, found: Findings) -> None:
+async def _decided(worker: Worker, attempt: Attempt, seen: Batch, found: Findings) -> None:
     claim = attempt.claim
     async with worker.db.begin() as session:
         batch = await moves.locked(session, seen.id)

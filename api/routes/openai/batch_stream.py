@@ -96,7 +96,7 @@ async def _frames(parts: Parts, caller: Caller, batch_id: str, cursor: int) -> A
             if clock() - told_at >= PROGRESS_S and (news := _progress(batch)) != told:
                 told, told_at, spoke_at = news, clock(), clock()
                 yield b"event: progress\ndata: %s\n\n" % told
-            if len(rows) == PAGE:
+            if rows and cursor < batch.tip:
                 continue
             if batch.status in tables.ENDED:
                 yield b"event: batch.%s\ndata: %s\n\n" % (

@@ -19,12 +19,13 @@ from core.catalog.models import Served
 from core.errors import InvalidInput, Unavailable
 from core.files import service as files
 from core.files.tables import File
+from core.openai.batch_lines import kind_of
 from core.security.limits import FREE, Cost
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"], responses=ERRORS, dependencies=[OPENAI])
 
 BatchId = Annotated[str, Path(max_length=64, examples=["batch_01kaq0v9ej6xk0m3c8s5t1w2yz"])]
-# Of the first line, to learn the model's name; what does not end within it is judged by its worker.
+# Of the first line, to learn the model's name. Most end within it; for others as much is read as a line may have.
 PEEK = 65_536
 # A batch takes one request and no tokens: its lines wait behind interactive jobs, whenever there is room.
 ONE = Cost(requests=1)
@@ -54,7 +55,7 @@ async def create(
         file = await files.get(session, caller, new.input_file_id, param="input_file_id")
         service.check(new, file)
         known = await service.known(session, caller, new.key)
-    model = await _model(parts, file)
+    model = await _model(parts, file, kind_of(new.endpoint))
     async with parts.limits.taken(caller, FREE if known else ONE) as taken:
         async with parts.db.begin() as session:
             await service.check_open(
@@ -68,21 +69,40 @@ async def create(
     return response
 
 
-async def _model(parts: Parts, file: File) -> Served:
-    """The model that the first line names, whose workers run the batch; any of ours when it names none."""
-    start = b"".join([p async for p in parts.storage.read(files.key_of(file.id), 0, PEEK)])
+async def _model(parts: Parts, file: File, kind: str) -> Served:
+    """The model that the first line names, whose workers run the batch; any of this kind when it names none.
+
+    Raises InvalidInput for a model of another kind, Unavailable while there is none of this one.
+    """
+    first = await _first(parts, file, PEEK) or await _first(
+        parts, file, parts.settings.max_body_bytes
+    )
     try:
-        named = orjson.loads(start.lstrip().partition(b"\n")[0])["body"]["model"]
+        named = orjson.loads(first)["body"]["model"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
         named = ""
     served = await parts.served()
     try:
-        return models.resolve(str(named), served, parts.settings, param="model")
-    except InvalidInput:
-        if not served:
-            raise Unavailable("No model is served yet; start a worker.") from None
-        # Its worker finds that the lines name another and says so, line by line.
-        return served[0]
+        return models.resolve(str(named), served, parts.settings, param="model", kind=kind)
+    except InvalidInput as error:
+        if error.code == "model_not_suited":
+            raise InvalidInput(
+                f"body.model of the first line: {error.message}",
+                param="input_file_id",
+                code=error.code,
+            ) from error
+        # The worker of any finds that the lines name another and says so, line by line.
+        fitting = next((model for model in served if model.kind == kind), None)
+        if fitting is None:
+            raise Unavailable(f"No model for {kind} is served yet; start a worker.") from None
+        return fitting
+
+
+async def _first(parts: Parts, file: File, most: int) -> bytes:
+    """The first line; nothing when so many bytes do not hold all of it."""
+    start = b"".join([p async for p in parts.storage.read(files.key_of(file.id), 0, most)])
+    line, newline, _ = start.lstrip().partition(b"\n")
+    return line if newline or file.bytes <= most else b""
 
 
 @router.get("", responses={200: {"model": BatchList}})

@@ -74,7 +74,10 @@ BATCHES = Family(
     (Batch,),
     fields={
         "completion_window": (HONOURED, "`24h`, or any number of `s`, `m`, `h`, `d` up to 30 days"),
-        "endpoint": (HONOURED, "`/v1/chat/completions`, `/v1/completions` or `/v1/responses`"),
+        "endpoint": (
+            HONOURED,
+            "`/v1/chat/completions`, `/v1/completions`, `/v1/responses` or `/v1/embeddings`",
+        ),
         "input_file_id": (HONOURED, "a file of purpose `batch`"),
         "metadata": (HONOURED, "up to 16 pairs"),
         "output_expires_after": (HONOURED, "of the output and error file"),

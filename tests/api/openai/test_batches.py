@@ -70,11 +70,12 @@ async def test_one_bad_row_fails_alone(ai: AsyncOpenAI) -> None:
         line("unknown", colour="red"),
         line("long", "word " * 4000),
         line("streams", stream=True),
+        line("cached", cache={"mode": "exact"}),
     ]
     done = await ended(ai, (await begin(ai, rows)).id)
     assert done.status == "completed"
     assert done.request_counts is not None
-    assert done.request_counts.model_dump() == {"total": 5, "completed": 1, "failed": 4}
+    assert done.request_counts.model_dump() == {"total": 6, "completed": 1, "failed": 5}
     (good,) = await content(ai, done.output_file_id)
     assert good["custom_id"] == "good"
     wrong = {one["custom_id"]: one for one in await content(ai, done.error_file_id)}
@@ -83,6 +84,7 @@ async def test_one_bad_row_fails_alone(ai: AsyncOpenAI) -> None:
     assert errors["hot"]["param"] == "temperature"
     assert errors["unknown"]["param"] == "colour"
     assert errors["streams"]["param"] == "stream"
+    assert errors["cached"]["param"] == "cache"
     assert errors["long"]["code"] == "context_length_exceeded"
 
 
@@ -128,7 +130,7 @@ async def test_what_cannot_be_a_batch_is_refused_at_once(
     file = await upload(ai, [line("a")])
     good = {"input_file_id": file, "endpoint": CHAT, "completion_window": "24h"}
     for extra, param in (
-        ({"endpoint": "/v1/embeddings"}, "endpoint"),
+        ({"endpoint": "/v1/moderations"}, "endpoint"),
         ({"completion_window": "soon"}, "completion_window"),
         ({"completion_window": "31d"}, "completion_window"),
         ({"colour": "red"}, "colour"),
