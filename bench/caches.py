@@ -157,7 +157,7 @@ def measure(rig: Rig) -> Figure:
         share <= MOST and wrong <= MAY_BE_WRONG * len(near),
         [
             f"Pairs: `bench/data/held_out.tsv`, all-MiniLM-L6-v2, threshold {least:g}; a near-miss differs in a word.",
-            "They were written after the guard, by its author; nothing was changed once they had run (decision 0011).",
+            "Written after the guard, by its author; what was changed since was found without them (decision 0011).",
             f"Times: {ROUNDS} whole chat answers of 40 tokens of each kind over HTTP, one at a time, in turns.",
             "By rill on vLLM, so small that making an answer costs least. Every answer, hits too, is a recorded job.",
             "A semantic look-up makes an ordinary embedding job: its cost, and why it pays for larger models only.",

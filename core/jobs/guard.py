@@ -9,7 +9,12 @@ a synonym is a miss, and the job is then simply run.
 
 import re
 
-_WORD = re.compile(r"[\w']+(?:[.,]\d+)*")
+# Words and numbers, and each sign that can change what is asked: 2 + 2 and 2 - 2, C++ and C#, .5 and 5, 5! and 5.
+_WORD = re.compile(
+    r"\d*(?:[.,]\d+)+|[\w']+(?:[.,]\d+)*|(?<=\d)!|!(?=\w)|[^\w\s.,;:!?\"'\u2018-\u201f\u2026]"
+)
+# A letter that names something, "vitamin A" and not the article; marked, since all else is compared in lower case.
+_NAMED = re.compile(r"(?<=\S )A\b")
 # What opens a request and says nothing of it.
 _POLITE = re.compile(
     r"^(?:(?:please|hello|hi|hey|can you|could you|would you|will you|i would like to know|i want to know|"
@@ -31,17 +36,26 @@ _OPENS_YES_NO = frozenset(
      "shall", "may", "might", "must", "has", "have", "had"}
 )  # fmt: skip
 # Words that carry no meaning of their own beside those that stay. Not "my", "was", "from" or "not".
-_SMALL = frozenset({"a", "an", "the", "is", "are", "do", "does", "i", "me", "of", "to", "please"})
+_SMALL = frozenset({"a", "an", "the", "is", "are", "do", "does", "me", "of", "to", "please"})
+# Of a word without its "ing", which may have ended in "e": "changing" is like "change".
+_CUT = "~"
 
 
 def differs(one: str, other: str) -> bool:
     """Whether the two must not share an answer, however alike they are."""
-    return _asked(one) != _asked(other)
+    if one == other:
+        return False
+    (yes_no, asked), (also, against) = _asked(one), _asked(other)
+    # Two of which nothing is left are not known to be the same.
+    if not asked or yes_no != also or len(asked) != len(against):
+        return True
+    return not all(map(_same, asked, against))
 
 
 def _asked(text: str) -> tuple[bool, list[str]]:
     """Whether it asks for yes or no, and the words that say what it asks."""
-    plain = _POLITE.sub("", " ".join(text.lower().replace("\u2019", "'").split()))
+    marked = _NAMED.sub("a_", " ".join(text.replace("\u2019", "'").split()))
+    plain = _POLITE.sub("", marked.lower())
     first = _WORD.match(plain)
     for pattern, short in _PHRASES:
         plain = pattern.sub(short, plain)
@@ -51,8 +65,15 @@ def _asked(text: str) -> tuple[bool, list[str]]:
 
 
 def _stem(word: str) -> str:
-    """Without a plural's or a participle's ending, for words that are long enough to have one."""
-    for ending in ("ing", "es", "s", "e"):
-        if len(word) > len(ending) + 3 and word.endswith(ending) and not word.endswith("ss"):
-            return word.removesuffix(ending)
-    return word
+    """Without a plural's ending or "ing", for words that are long enough to have one."""
+    if len(word) > 6 and word.endswith("ing"):
+        return word.removesuffix("ing") + _CUT
+    plural = len(word) > 4 and word.endswith("s") and not word.endswith("ss")
+    return word.removesuffix("s") if plural else word
+
+
+def _same(one: str, other: str) -> bool:
+    if one == other:
+        return True
+    short, long = sorted((one, other), key=lambda word: not word.endswith(_CUT))
+    return short.endswith(_CUT) and long in (short[:-1], short[:-1] + "e")
