@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ from celery import signals
 
 from core import status, telemetry
 from core.catalog import models, tokenizer
+from core.catalog.digest import digest_of
 from core.catalog.models import Served
 from core.catalog.tokenizer import Text
 from core.config import Settings
@@ -56,6 +58,7 @@ async def equipped(
     text: Text = tokenizer.load(source)
     engine = load()
     served: Served = await engine.start()
+    served = replace(served, digest=await asyncio.to_thread(digest_of, source))
     database = Database(config, name=kind, pool=8, limit_s=DATABASE_S)
     async with database.begin() as session:
         await models.register(session, served)

@@ -50,7 +50,9 @@ class Batch(Base):
     endpoint: Mapped[str] = mapped_column(String(64))
     model: Mapped[str]
     key_id: Mapped[str | None] = mapped_column(String(40), comment="the key it came with")
-    mark: Mapped[str] = mapped_column(String(64), comment="of the model's weights")
+    mark: Mapped[str] = mapped_column(
+        String(64), comment="of the model's files and the engine's version"
+    )
     input_file_id: Mapped[str] = mapped_column(String(40))
     completion_window: Mapped[str] = mapped_column(String(16))
     status: Mapped[str] = mapped_column(String(16))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import Numeric, func, select, text, update
+from sqlalchemy import Numeric, String, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
@@ -28,6 +28,9 @@ class Model(Base):
     kind: Mapped[str] = mapped_column(server_default=text("'inference'"))
     dimensions: Mapped[int] = mapped_column(server_default=text("0"))
     truncates: Mapped[bool] = mapped_column(server_default=text("false"))
+    digest: Mapped[str] = mapped_column(
+        String(64), server_default="", comment="SHA-256 of its files; empty: not known"
+    )
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
     price_in: Mapped[Decimal] = mapped_column(_PRICE, server_default="0")
@@ -39,7 +42,8 @@ class Model(Base):
 class Served:
     """A model as the rest of core needs it. `source`: a local folder or hub id; `context`: tokens;
     `created`: Unix seconds, when a worker first served it; `kind`: of the jobs it is for. `dimensions` of
-    its vectors, which may be shortened when it `truncates`: 0 for a model that writes."""
+    its vectors, which may be shortened when it `truncates`: 0 for a model that writes. `digest`: of its files
+    (core/catalog/digest.py)."""
 
     name: str
     source: str
@@ -49,6 +53,7 @@ class Served:
     dimensions: int = 0
     truncates: bool = False
     prices: Prices = FREE
+    digest: str = ""
 
 
 async def register(session: AsyncSession, model: Served) -> None:
@@ -59,6 +64,7 @@ async def register(session: AsyncSession, model: Served) -> None:
         "kind": model.kind,
         "dimensions": model.dimensions,
         "truncates": model.truncates,
+        "digest": model.digest,
         "seen_at": func.now(),
     }
     await session.execute(
@@ -80,6 +86,7 @@ async def listed(session: AsyncSession) -> list[Served]:
             m.dimensions,
             m.truncates,
             Prices(m.price_in, m.price_out, m.price_cached),
+            m.digest,
         )
         for m in rows.scalars()
     ]

@@ -73,7 +73,9 @@ def context(spec: InferenceSpec, model: Served, embeds: Served) -> str:
         plain["messages"] = [*before, {**last, "content": None}]
     else:
         plain["prompt"] = None
-    return _digest(model, {**plain, "embeds": [embeds.name, embeds.source, embeds.dimensions]})
+    return _digest(
+        model, {**plain, "embeds": [embeds.name, embeds.source, embeds.dimensions, embeds.digest]}
+    )
 
 
 def _plain(spec: InferenceSpec) -> dict[str, Any]:
@@ -81,6 +83,6 @@ def _plain(spec: InferenceSpec) -> dict[str, Any]:
 
 
 def _digest(model: Served, plain: dict[str, Any]) -> str:
-    whole = {"model": [model.name, model.source, model.context], **plain}
+    whole = {"model": [model.name, model.source, model.context, model.digest], **plain}
     canonical = orjson.dumps(whole, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
     return hashlib.sha256(canonical).hexdigest()

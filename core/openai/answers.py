@@ -12,7 +12,7 @@ VERSION = "0.1.0"
 
 def fingerprint(model: Served) -> str:
     """Changes when the same seed may give another answer: with the model or with us."""
-    mark = hashlib.sha256(f"{VERSION} {model.name} {model.source}".encode())
+    mark = hashlib.sha256(f"{VERSION} {model.name} {model.source} {model.digest}".encode())
     return f"fp_{mark.hexdigest()[:10]}"
 
 

@@ -34,6 +34,8 @@ def _shown(model: Served) -> dict[str, Any]:
         "owned_by": "penstock",
         # Beyond OpenAI's: the tokens that a prompt and its answer may have together.
         "max_model_len": model.context,
+        # The SHA-256 of its files; null: not known.
+        "digest": model.digest or None,
         # And what a million tokens cost, as decimals in strings.
         "prices": {
             "in": plain(model.prices.ask),

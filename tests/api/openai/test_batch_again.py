@@ -1,8 +1,15 @@
 """Batches that begin where others ended: retry of failed lines, reuse of finished ones, windows that close."""
 
+from dataclasses import replace
+
 import httpx
 from openai import AsyncOpenAI
 
+from core.batches.tables import Batch
+from core.catalog import models
+from core.catalog.models import Served
+from core.db.session import Database
+from core.openai.answers import fingerprint
 from tests import asking
 from tests.api.openai.batching import CHAT, begin, content, ended, line, upload
 from tests.rig import Rig
@@ -70,3 +77,25 @@ async def test_finished_lines_of_an_earlier_batch_are_reused(
             "/v1/batches", json=wish | {"input_file_id": file.json()["id"]}
         )
         asking.error(refused, 404, "resume_from")
+
+
+async def test_what_other_weights_answered_is_not_reused(
+    ai: AsyncOpenAI, client: httpx.AsyncClient, db: Database
+) -> None:
+    rows = [line("a", seed=1), line("b", seed=2)]
+    first = await ended(ai, (await begin(ai, rows)).id)
+    # As if the model's files had been exchanged since: the mark is made of their digest.
+    async with db.begin() as session:
+        old = await session.get_one(Batch, first.id)
+        assert old.mark in {fingerprint(one) for one in await models.listed(session)}
+        old.mark = fingerprint(Served("rill", "elsewhere", 0, digest="0" * 64))
+    wish = {"endpoint": CHAT, "completion_window": "24h", "resume_from": first.id}
+    made = await client.post("/v1/batches", json=wish | {"input_file_id": await upload(ai, rows)})
+    await ended(ai, made.json()["id"])
+    assert (await client.get(f"/v1/batches/{made.json()['id']}")).json()["reused"] == 0
+
+
+def test_the_mark_changes_with_the_weights_alone() -> None:
+    one, other = (Served("m", "folder", 2048, digest=digest) for digest in ("1" * 64, "2" * 64))
+    assert fingerprint(one) != fingerprint(other)
+    assert fingerprint(one) == fingerprint(replace(one, created=7))

@@ -4,12 +4,16 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
+from core.catalog.digest import digest_of
+from core.config import MODEL_FOLDER
+
 
 async def test_models_are_listed_and_retrieved(ai: AsyncOpenAI) -> None:
     listed = [model async for model in ai.models.list()]
     (rill,) = [m for m in listed if m.id == "rill"]
     assert (rill.object, rill.owned_by) == ("model", "penstock")
     assert rill.created > 1_700_000_000
+    assert (rill.model_extra or {})["digest"] == digest_of(str(MODEL_FOLDER))
     assert await ai.models.retrieve("rill") == rill
     assert (await ai.models.retrieve("1B")).id == "rill"
 
