@@ -17,6 +17,27 @@ from tests.rig import Rig
 MEDIAN_MS, P95_MS, OF_ENGINE = 25.0, 60.0, 0.95
 
 
+class Peer:
+    """A child that answers wishes, a line each; idle in between."""
+
+    def __init__(self, module: str, env: dict[str, str]) -> None:
+        self.child = started(module, {}, env)
+
+    def ask(self, wish: dict[str, Any]) -> dict[str, Any]:
+        assert self.child.stdin is not None
+        self.child.stdin.write(json.dumps(wish | {"mark": new_id("m")}).encode() + b"\n")
+        self.child.stdin.flush()
+        while not (line := said(self.child)).startswith("{"):
+            continue
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def end(self) -> None:
+        assert self.child.stdin is not None
+        self.child.stdin.close()
+        self.child.wait(30)
+
+
 class Beside:
     """The bare engine in a child, and the platform on the same model and settings; idle in turns."""
 
@@ -28,29 +49,20 @@ class Beside:
             "PENSTOCK_ENGINE_KV_CACHE_MB": "512",
         }
         self.rig = rig
-        self.child = started("bench.engine_alone", {}, rig.environment)
-        self._answer("READY")
+        self.peer = Peer("bench.engine_alone", rig.environment)
         rig.start("api", "control", "inference")
         _, self.key = asyncio.run(prepared(rig, new_id("t")))
 
     def engine(self, wish: dict[str, Any]) -> dict[str, Any]:
-        assert self.child.stdin is not None
-        before = self._cpu(psutil.Process(self.child.pid))
-        self.child.stdin.write(json.dumps(wish | {"mark": new_id("m")}).encode() + b"\n")
-        self.child.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._answer("{"))
-        return answer | {"cpu_s": self._cpu(psutil.Process(self.child.pid)) - before}
+        process = psutil.Process(self.peer.child.pid)
+        before = self._cpu(process)
+        answer = self.peer.ask(wish)
+        return answer | {"cpu_s": self._cpu(process) - before}
 
     @staticmethod
     def _cpu(process: psutil.Process) -> float:
         family = [process, *process.children(recursive=True)]
         return sum(sum(p.cpu_times()[:2]) for p in family)
-
-    def _answer(self, beginning: str) -> str:
-        """The child's next line that begins so: vLLM says things on standard output, too."""
-        while not (line := said(self.child)).startswith(beginning):
-            continue
-        return line
 
     def platform(self, wish: dict[str, Any], how: Any) -> dict[str, Any]:
         before = cpu_s(everything(self.rig))
@@ -58,9 +70,7 @@ class Beside:
         return answer | {"cpu_s": cpu_s(everything(self.rig)) - before}
 
     def end(self) -> None:
-        assert self.child.stdin is not None
-        self.child.stdin.close()
-        self.child.wait(30)
+        self.peer.end()
 
 
 def first_token(rig: Rig, *, rounds: int = 4, each: int = 48) -> Figure:

@@ -80,7 +80,9 @@ def started(module: str, options: dict[str, Any], env: dict[str, str]) -> "subpr
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
-    said(process)
+    # vLLM says things on standard output, too.
+    while said(process) != "READY":
+        continue
     return process
 
 
