@@ -36,10 +36,7 @@ async def admit_to(model: Served, spec: JobSpec) -> None:
 async def _admit_embedding(model: Served, spec: EmbeddingJob) -> None:
     embedding.check(spec, model)
     text = await asyncio.to_thread(tokenizer.load, model.source)
-    if sum(map(len, spec.input)) <= _INLINE_BYTES:
-        ids = embedding.token_ids(spec, text, model.context)
-    else:
-        ids = await asyncio.to_thread(embedding.token_ids, spec, text, model.context)
+    ids = await embedding.counted(spec, text, model.context)
     caps.check(spec, sum(map(len, ids)), 0, model.prices)
 
 

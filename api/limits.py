@@ -92,7 +92,7 @@ class Taken:
 
 
 class RateLimits:
-    """Who asks for nothing that has a limit costs nothing here."""
+    """Who has no limit costs nothing here, but for a further try, which is looked up in Redis."""
 
     def __init__(self, settings: Settings, db: Database, buckets: Buckets) -> None:
         self._settings = settings

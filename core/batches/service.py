@@ -105,10 +105,7 @@ async def check_open(
     found = {"tenant": caller.tenant_id, "most": most}
     if (await session.scalar(_OPEN, found) or 0) < most:
         return
-    made = select(Batch.id).where(
-        Batch.tenant_id == caller.tenant_id, Batch.idempotency_key == key
-    )  # fmt: skip
-    if key is None or await session.scalar(made) is None:
+    if not await known(session, caller, key):
         raise TooMany(
             f"{most} of your batches have not ended, and no more may be open "
             "(PENSTOCK_OPEN_BATCHES_PER_TENANT). Wait for one to end, or cancel one",

@@ -1,6 +1,5 @@
 """One embedding spec answered: count its texts, have vectors made of them piece by piece, shorten them if asked."""
 
-import asyncio
 import base64
 import math
 import time
@@ -21,8 +20,6 @@ log = structlog.get_logger(__name__)
 
 # Many texts go through the model in pieces of so many, and others get in between.
 PIECE = 32
-# Below so many characters counting takes well under a millisecond; above, it must not hold the loop.
-INLINE_CHARS = 4000
 
 
 @dataclass
@@ -41,10 +38,7 @@ class Texts:
 async def counted(worker: EmbeddingWorker, spec: EmbeddingSpec) -> Texts:
     """Raises InvalidInput for what the worker's model cannot do or read."""
     embedding.check(spec, worker.model)
-    context = worker.model.context
-    if sum(map(len, spec.input)) <= INLINE_CHARS:
-        return Texts(embedding.token_ids(spec, worker.text, context))
-    return Texts(await asyncio.to_thread(embedding.token_ids, spec, worker.text, context))
+    return Texts(await embedding.counted(spec, worker.text, worker.model.context))
 
 
 async def measured(

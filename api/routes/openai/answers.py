@@ -5,9 +5,11 @@ from typing import Any
 
 import orjson
 from fastapi.responses import Response, StreamingResponse
+from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from api.errors import envelope
+from api.routes.jobs import answer
 from api.routes.openai import road
 from api.routes.openai.road import Errand
 from core.jobs.job import Job, State
@@ -46,6 +48,21 @@ def too_late(errand: Errand) -> Response:
         code="timeout",
         headers=errand.headers,
     )
+
+
+async def once(
+    errand: Errand, request: Request, made: Callable[[list[Job]], dict[str, Any]]
+) -> Response:
+    """What a client that waits is told: what is `made` of its jobs, or why there is nothing."""
+    try:
+        jobs = await road.ended(errand, request)
+    except TimeoutError:
+        return too_late(errand)
+    if jobs is None:
+        return Response(status_code=499)
+    if wrong := next((job for job in jobs if job.state != State.SUCCEEDED), None):
+        return failed(wrong)
+    return answer(made(jobs), 200, errand.headers)
 
 
 def frame(body: dict[str, Any]) -> bytes:

@@ -1,18 +1,18 @@
 """POST /v1/chat/completions: a conversation in, the assistant's next message out, whole or as it is made."""
 
+from contextlib import ExitStack
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Request, Response
 
 from api.admission import admit_to, room
 from api.deps import CallerDep, IdempotencyKey, Parts, PartsDep
-from api.routes.jobs import ERRORS, answer
+from api.routes.jobs import ERRORS
 from api.routes.openai import answers, chat_answers, road
 from api.routes.openai.models import served
 from api.routes.openai.shapes import OPENAI
 from core.catalog.models import Served
 from core.errors import InvalidInput
-from core.jobs.job import State
 from core.jobs.kinds import InferenceJob
 from core.openai.chat_shapes import Chat
 from core.openai.shapes import renamed
@@ -41,30 +41,19 @@ async def create(
     """One ordinary job. Its id is in x-penstock-job; a client that leaves cancels it."""
     model = await served(parts, body.model)
     spec = await _admitted(parts, model, body)
-    # Taken before the job is made: a request that cannot be waited for must not leave a job behind.
-    leave = await road.seat(parts, caller, request)
-    streams = False
-    try:
+    told = body.told("flex" if spec.priority == "batch" else "default")
+    with ExitStack() as seat:
+        # Taken before the job is made: a request that cannot be waited for must not leave a job behind.
+        seat.callback(await road.seat(parts, caller, request))
         errand = await road.submit(parts, caller, model, request, [spec], idempotency_key)
-        told = body.told("flex" if spec.priority == "batch" else "default")
         if body.stream:
             frames = chat_answers.chunks(
                 errand, spec, told, include_usage=body.include_usage, padded=body.padded
             )
-            streams = True
-            return answers.Chunks(errand, leave, frames)
-        try:
-            jobs = await road.ended(errand, request)
-        except TimeoutError:
-            return answers.too_late(errand)
-    finally:
-        if not streams:
-            leave()
-    if jobs is None:
-        return Response(status_code=499)
-    if jobs[0].state != State.SUCCEEDED:
-        return answers.failed(jobs[0])
-    return answer(chat_answers.whole(errand, jobs[0], told), 200, errand.headers)
+            return answers.Chunks(errand, seat.pop_all().close, frames)
+        return await answers.once(
+            errand, request, lambda jobs: chat_answers.whole(errand, jobs[0], told)
+        )
 
 
 async def _admitted(parts: Parts, model: Served, body: Chat) -> InferenceJob:

@@ -1,20 +1,20 @@
 """POST /v1/completions: text or token ids in, what follows out; several prompts are several jobs, made together."""
 
 import asyncio
+from contextlib import ExitStack
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Request, Response
 
 from api.admission import admit_to
 from api.deps import CallerDep, IdempotencyKey, PartsDep
-from api.routes.jobs import ERRORS, answer
+from api.routes.jobs import ERRORS
 from api.routes.openai import answers, completion_answers, road
 from api.routes.openai.chat import ANSWERS
 from api.routes.openai.models import served
 from api.routes.openai.shapes import OPENAI
 from core.catalog import tokenizer
 from core.errors import InvalidInput
-from core.jobs.job import State
 from core.openai.completion_answers import Echo
 from core.openai.completion_shapes import NAMES, Completion
 from core.openai.shapes import renamed
@@ -44,25 +44,14 @@ async def create(
         raise renamed(error, NAMES) from error
     text = await asyncio.to_thread(tokenizer.load, model.source)
     echoes = [Echo(text, spec, echoed=bool(body.echo)) for spec in specs]
-    leave = await road.seat(parts, caller, request)
-    streams = False
-    try:
+    with ExitStack() as seat:
+        seat.callback(await road.seat(parts, caller, request))
         errand = await road.submit(parts, caller, model, request, specs, idempotency_key)
         if body.stream:
             frames = completion_answers.chunks(
                 errand, specs[0].n, echoes, include_usage=body.include_usage, padded=body.padded
             )
-            streams = True
-            return answers.Chunks(errand, leave, frames)
-        try:
-            jobs = await road.ended(errand, request)
-        except TimeoutError:
-            return answers.too_late(errand)
-    finally:
-        if not streams:
-            leave()
-    if jobs is None:
-        return Response(status_code=499)
-    if wrong := next((job for job in jobs if job.state != State.SUCCEEDED), None):
-        return answers.failed(wrong)
-    return answer(completion_answers.whole(errand, jobs, echoes), 200, errand.headers)
+            return answers.Chunks(errand, seat.pop_all().close, frames)
+        return await answers.once(
+            errand, request, lambda jobs: completion_answers.whole(errand, jobs, echoes)
+        )

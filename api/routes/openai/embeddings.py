@@ -1,17 +1,18 @@
 """POST /v1/embeddings: texts or token ids in, a vector for each out."""
 
+from contextlib import ExitStack
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Request, Response
 
 from api.admission import admit_to
 from api.deps import CallerDep, IdempotencyKey, PartsDep
-from api.routes.jobs import ERRORS, answer
+from api.routes.jobs import ERRORS
 from api.routes.openai import answers, road
 from api.routes.openai.models import served
 from api.routes.openai.shapes import OPENAI
 from core.catalog.models import MEASURES
-from core.jobs.job import State
+from core.jobs.job import Job
 from core.openai import embedding_answers
 from core.openai.embedding_shapes import Embeddings
 
@@ -33,21 +34,13 @@ async def create(
     model = await served(parts, body.model, MEASURES)
     spec = body.job()
     await admit_to(model, spec)
-    # Taken before the job is made: a request that cannot be waited for must not leave a job behind.
-    leave = await road.seat(parts, caller, request)
-    try:
+
+    def made(jobs: list[Job]) -> dict[str, Any]:
+        result, usage = jobs[0].result or {}, jobs[0].usage or {}
+        return embedding_answers.whole(model.name, result, usage, body.encoding_format)
+
+    with ExitStack() as seat:
+        # Taken before the job is made: a request that cannot be waited for must not leave a job behind.
+        seat.callback(await road.seat(parts, caller, request))
         errand = await road.submit(parts, caller, model, request, [spec], idempotency_key)
-        try:
-            jobs = await road.ended(errand, request)
-        except TimeoutError:
-            return answers.too_late(errand)
-    finally:
-        leave()
-    if jobs is None:
-        return Response(status_code=499)
-    if jobs[0].state != State.SUCCEEDED:
-        return answers.failed(jobs[0])
-    job = jobs[0]
-    assert job.result is not None, "it succeeded"
-    whole = embedding_answers.whole(model.name, job.result, job.usage or {}, body.encoding_format)
-    return answer(whole, 200, errand.headers)
+        return await answers.once(errand, request, made)

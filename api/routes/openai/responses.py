@@ -73,15 +73,9 @@ async def create(
             return answers.Chunks(errand, seat.pop_all().close, frames)
         if not waits:
             return answer(response_answers.whole(job, asking.asked), 200, errand.headers)
-        try:
-            jobs = await road.ended(errand, request)
-        except TimeoutError:
-            return answers.too_late(errand)
-    if jobs is None:
-        return Response(status_code=499)
-    if jobs[0].state != State.SUCCEEDED:
-        return answers.failed(jobs[0])
-    return answer(response_answers.whole(jobs[0], asking.asked), 200, errand.headers)
+        return await answers.once(
+            errand, request, lambda jobs: response_answers.whole(jobs[0], asking.asked)
+        )
 
 
 @router.post("/input_tokens")
