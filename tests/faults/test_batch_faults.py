@@ -306,3 +306,36 @@ async def test_cancel_and_expiry_race_with_everything(
     ends = [str(one["status"]) for one in batches]
     told = {s: ends.count(s) for s in sorted(set(ends))}
     REPORT.append(f"24 batches raced: {told}; {tokens} tokens charged, each once")
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["before", "within"])
+async def test_a_file_that_is_deleted_fails_what_was_not_read_of_it(
+    rig: Rig, client: httpx.AsyncClient, load: Load, begun: bool
+) -> None:
+    rows = [line(f"r{number}", max_tokens=60, ignore_eos=True) for number in range(400)]
+    worker = rig.process("inference")
+    if not begun:
+        await asyncio.to_thread(worker.kill)
+    batch_id = await begin(client, rows)
+
+    async def some() -> bool:
+        return bool((await state(client, batch_id))["request_counts"]["completed"])
+
+    if begun:
+        await eventually(some, "some lines are finished")
+        await asyncio.to_thread(worker.kill)
+    load.kills = 1
+    file = (await state(client, batch_id))["input_file_id"]
+    await patient(client, "DELETE", f"/v1/files/{file}")
+    await asyncio.to_thread(worker.start)
+    done = await ended(client, batch_id, 90)
+    if not begun:
+        assert done["status"] == "failed"
+        assert [one["code"] for one in done["errors"]["data"]] == ["input_file_gone"]
+        return
+    counts = done["request_counts"]
+    assert (done["status"], counts["total"]) == ("completed", len(rows))
+    assert counts["completed"] + counts["failed"] == len(rows)
+    left = await content(client, done["error_file_id"])
+    assert len(left) == counts["failed"] > 0
+    assert {one["error"]["code"] for one in left} == {"input_file_gone"}
