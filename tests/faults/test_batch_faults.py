@@ -339,3 +339,33 @@ async def test_a_file_that_is_deleted_fails_what_was_not_read_of_it(
     left = await content(client, done["error_file_id"])
     assert len(left) == counts["failed"] > 0
     assert {one["error"]["code"] for one in left} == {"input_file_gone"}
+
+
+async def test_the_stores_are_killed_under_a_batch(
+    rig: Rig, client: httpx.AsyncClient, load: Load
+) -> None:
+    """Postgres, Redis and the broker, each once while lines run: the batch goes on where it was."""
+    rows = [line(f"r{number}", max_tokens=40, ignore_eos=True) for number in range(500)]
+    batch_id = await begin(client, rows)
+    reader = asyncio.create_task(follow(client, batch_id, random.Random(load.rng.random())))
+    victims = ["postgres", "redis", "kafka"]
+    load.rng.shuffle(victims)
+    for name in victims:
+        before = (await state(client, batch_id))["request_counts"]["completed"]
+
+        async def more(than: int = before) -> bool:
+            return bool((await state(client, batch_id))["request_counts"]["completed"] > than)
+
+        await eventually(more, "more lines are finished")
+        assert (await state(client, batch_id))["status"] == "in_progress", "killed in the middle"
+        await asyncio.to_thread(rig.stack.parts[name].kill)
+        await asyncio.to_thread(rig.stack.parts[name].start)
+        load.kills += 1
+    done = await ended(client, batch_id, 120)
+    assert done["status"] == "completed"
+    assert len(await check(client, done, rows)) == len(rows)
+    await charged(client, [done])
+    numbers, names, cuts = await reader
+    assert numbers == list(range(1, len(rows) + 1))
+    assert len(set(names)) == len(rows)
+    REPORT.append(f"batch of {len(rows)} lines, {', '.join(victims)} killed: 0 lost; {cuts} cuts")
