@@ -7,19 +7,19 @@ from core.catalog import models, tokenizer
 from core.catalog.models import Served
 from core.jobs import caching, embedding
 from core.jobs.inference import check, check_length, needs_text, template_input
-from core.jobs.kinds import EmbeddingJob, InferenceJob, JobSpec
+from core.jobs.kinds import DatasetJob, EmbeddingJob, FinetuneJob, InferenceJob, JobSpec
 from core.ledger import caps
+from core.security.keys import Caller
 
 # A token is at least one byte, and a chat template adds some: below this bound nothing is counted.
 _TEMPLATE_BYTES = 256
 _INLINE_BYTES = 4000
 
 
-async def admit(parts: Parts, spec: JobSpec, *, param: str) -> Served:
+async def admit(parts: Parts, caller: Caller, spec: JobSpec, *, param: str) -> Served:
     """The model a job will run on. Raises InvalidInput naming the field at fault."""
-    model = models.resolve(
-        spec.model, await parts.served(), parts.settings, param=param, kind=spec.kind
-    )
+    kind = models.WRITES if isinstance(spec, FinetuneJob | DatasetJob) else spec.kind
+    model = await parts.resolve(caller, spec.model, param=param, kind=kind)
     await admit_to(model, spec)
     return model
 
@@ -31,6 +31,8 @@ async def admit_to(model: Served, spec: JobSpec) -> None:
             await _admit_inference(model, spec)
         case EmbeddingJob():
             await _admit_embedding(model, spec)
+        case FinetuneJob() | DatasetJob():
+            return  # its data are read by the job
 
 
 async def _admit_embedding(model: Served, spec: EmbeddingJob) -> None:

@@ -17,12 +17,12 @@ from api.limits import RateLimits
 from api.queues import Queues
 from api.streams import Hub
 from core.cache.exact import Exact
-from core.catalog import models
-from core.catalog.models import Served
+from core.catalog import aliases, models, standing, versions
+from core.catalog.models import WRITES, Offer, Served
 from core.config import Settings
 from core.db.gather import Gather
 from core.db.session import Database
-from core.errors import Conflict, Unauthenticated
+from core.errors import Conflict, InvalidInput, Unauthenticated
 from core.events.log import POKE_CHANNEL, EventLog
 from core.jobs.submission import Submitted, Wish, check_key, submit_all
 from core.security import keys
@@ -33,6 +33,9 @@ from core.storage.seam import Storage
 SUBMIT_TOGETHER = 64
 # A submission waits for those before it, and while Postgres hangs each transaction takes its whole limit.
 SUBMIT_S = 8.0
+# How old may be what is known of models, versions and aliases.
+OFFER_S = 1.0
+MAX_OFFERS = 10_000
 
 
 @dataclass
@@ -51,6 +54,7 @@ class Parts:
     _submit: Gather[Wish, Submitted | Exception] = field(init=False)
     caching: Caching = field(init=False)
     _models: tuple[list[Served], float] = field(default_factory=lambda: ([], 0.0))
+    _offers: dict[str, tuple[Offer, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.queues = Queues(self.db, self.settings)
@@ -154,8 +158,52 @@ class Parts:
             return listed
         async with self.db.begin() as session:
             listed = await models.listed(session)
-        self._models = (listed, time.monotonic() + 1.0)
+        self._models = (listed, time.monotonic() + OFFER_S)
         return listed
+
+    async def offer(self, caller: Caller) -> Offer:
+        """What this tenant may ask for, its own versions and aliases too, at most a second old."""
+        known = self._offers.get(caller.tenant_id)
+        if known is not None and time.monotonic() < known[1]:
+            return known[0]
+        everyones = [m for m in await self.served() if not m.name.startswith(versions.FT)]
+        async with self.db.single() as session:
+            offered = everyones + await versions.served(session, caller.tenant_id)
+            names = await aliases.listed(session, caller.tenant_id)
+            served = {model.name for model in offered}
+            led = await standing.leading(session, caller.tenant_id, names, served)
+        offer = Offer(offered, led)
+        if len(self._offers) > MAX_OFFERS:
+            self._offers.clear()
+        self._offers[caller.tenant_id] = (offer, time.monotonic() + OFFER_S)
+        return offer
+
+    def changed(self, caller: Caller) -> None:
+        """Look again at what this tenant may ask for; other processes do within OFFER_S."""
+        self._offers.pop(caller.tenant_id, None)
+
+    async def resolve(
+        self, caller: Caller, wanted: str, *, param: str = "model", kind: str | None = WRITES
+    ) -> Served:
+        """The model behind a name or alias of this tenant. Raises InvalidInput as models.resolve does.
+
+        A name that is not known is looked for again before it is refused: it may be a moment old.
+        """
+        remembered = caller.tenant_id in self._offers
+        offer = await self.offer(caller)
+        try:
+            return self._resolved(offer, wanted, param, kind)
+        except InvalidInput as error:
+            if not remembered or error.code != "model_not_found":
+                raise
+        self.changed(caller)
+        self._models = ([], 0.0)
+        return self._resolved(await self.offer(caller), wanted, param, kind)
+
+    def _resolved(self, offer: Offer, wanted: str, param: str, kind: str | None) -> Served:
+        return models.resolve(
+            wanted, offer.models, self.settings, param=param, kind=kind, aliases=offer.aliases
+        )
 
 
 # async, though it awaits nothing: FastAPI runs plain functions on a thread, a hop for every request.

@@ -13,7 +13,7 @@ from api.deps import CallerDep, Parts
 from api.limits import RateLimits
 from api.middleware import Around, BodyLimit
 from api.multipart import OVERHEAD_BYTES
-from api.routes import cache, events, generate, health, jobs, usage, webhooks
+from api.routes import cache, catalog, events, generate, health, jobs, usage, webhooks
 from api.routes.openai import (
     batch_stream,
     batches,
@@ -21,6 +21,7 @@ from api.routes.openai import (
     completions,
     embeddings,
     files,
+    finetuning,
     responses,
     uploads,
 )
@@ -54,9 +55,9 @@ def create_app(config: Settings | None = None) -> FastAPI:
         # Every route but health needs a key; a docs page in a browser could not send one.
         openapi_url=None,
     )
-    native = (jobs, events, generate, cache, usage, webhooks, health)
+    native = (jobs, events, generate, cache, usage, webhooks, catalog, health)
     texts = (chat, completions, embeddings, responses, openai_models)
-    theirs = (*texts, files, uploads, batches, batch_stream)
+    theirs = (*texts, files, uploads, batches, batch_stream, finetuning)
     for module in (*native, *theirs):
         app.include_router(module.router)
     app.add_middleware(

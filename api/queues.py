@@ -11,7 +11,7 @@ from core.config import Settings
 from core.db.session import Database
 from core.errors import TooMany
 from core.jobs.job import Job, State
-from core.jobs.kinds import queue_name
+from core.jobs.kinds import queue_of
 from core.jobs.line import Line, look
 from core.jobs.outlook import Outlook, outlooks
 from core.jobs.submission import Wish, known
@@ -82,7 +82,7 @@ class Queues:
             yield
             return
         one = wishes[0]
-        queue = queue_name(one.spec.kind, one.spec.priority, one.model.name)
+        queue = queue_of(one.spec, one.model)
         tenant, count = one.caller.tenant_id, len(wishes)
         seen = await self._fresh(queue)
         if refusal := self._refusal(queue, seen, tenant, count):

@@ -12,7 +12,18 @@ from pathlib import Path
 
 import psutil
 
-from bench import accepted, batches, caches, engine, interactive, noops, streams
+from bench import (
+    accepted,
+    adapters,
+    batches,
+    caches,
+    engine,
+    interactive,
+    noops,
+    padding,
+    streams,
+    training,
+)
 from bench.figure import Figure
 from tests.rig import ROOT, Rig
 
@@ -25,7 +36,12 @@ FIGURES: dict[str, Callable[[Rig], Figure]] = {
     "batches": batches.measure,
     "interactive": interactive.measure,
     "cache": caches.measure,
+    "padding": padding.measure,
+    "adapters": adapters.measure,
+    "training": training.measure,
 }
+# These measure a process by itself.
+ALONE = {"training"}
 PAGE = ROOT / "docs" / "performance.md"
 
 
@@ -38,7 +54,8 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder:
             rig = Rig(Path(folder))
             try:
-                rig.start_stack()
+                if name not in ALONE:
+                    rig.start_stack()
                 figure = FIGURES[name](rig)
             finally:
                 rig.end()

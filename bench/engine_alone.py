@@ -1,12 +1,14 @@
 """The limit of figures 3 and 4: the worker's own engine class, fed directly in a process of its own.
 
-Says READY, then answers each wish on a line of its input with a line of numbers.
+Says READY, then answers each wish on a line of its input with a line of numbers. A wish may name adapters, digest and
+folder, which its requests then take in turn.
 """
 
 import asyncio
 import json
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import uvloop
@@ -19,6 +21,9 @@ from workers.vllm_engine import VllmEngine
 
 async def turn(engine: VllmEngine, text: tokenizer.Text, wish: dict[str, Any]) -> dict[str, Any]:
     """All prompts, `concurrency` at once; `first_s` is from the prompt's text to its first output."""
+    adapters: list[list[str]] = wish.get("adapters") or [["", ""]]
+    for digest, folder in wish.get("adapters", []):
+        await engine.adapt(digest, Path(folder))
     waiting = list(enumerate(wish["prompts"]))
     first: list[float] = []
     tokens = 0
@@ -33,6 +38,7 @@ async def turn(engine: VllmEngine, text: tokenizer.Text, wish: dict[str, Any]) -
                 id=f"{wish['mark']}-{number}", prompt=tokenizer.prompt_ids(text, {"prompt": prompt}),
                 max_tokens=wish["max_tokens"], temperature=0.0, top_k=50, top_p=0.95, seed=None,
                 scope="bench", ignore_eos=wish.get("ignore_eos", False),
+                adapter=adapters[number % len(adapters)][0],
             )  # fmt: skip
             async for chunk in engine.generate(request):
                 if not seen and chunk.text:

@@ -26,7 +26,10 @@ SUBMIT = outbox.recorded(
                 cast(:labels AS jsonb), now() + make_interval(secs => :window))
         RETURNING {outbox.FACT}, created_at, available_at, deadline, key_id, model, reserved_tokens,
                   'job.queued' AS fact_type, jsonb_build_object('queue', queue) AS fact_data""",
-    reserve("(VALUES (cast(:id AS text), 6, cast(NULL AS numeric))) AS w(id, asked, cap)"),
+    reserve(
+        "(VALUES (cast(:id AS text), 6, cast(NULL AS numeric), cast(:model AS text)))"
+        " AS w(id, asked, cap, priced)"
+    ),
 )
 
 

@@ -45,6 +45,10 @@ class Settings(BaseSettings):
     aws_access_key_id: str = Field("", validation_alias="AWS_ACCESS_KEY_ID")
     aws_secret_access_key: str = Field("", validation_alias="AWS_SECRET_ACCESS_KEY", repr=False)
     aws_region: str = Field("", validation_alias="AWS_REGION")
+    data_buckets: Annotated[list[str], NoDecode] = Field(
+        default_factory=list,
+        description="s3://bucket/prefix, comma separated: what data jobs of any tenant may read.",
+    )
     max_file_bytes: int = Field(
         512 * 1024 * 1024, ge=1024, description="Of one POST /v1/files; more goes by /v1/uploads."
     )
@@ -106,7 +110,14 @@ class Settings(BaseSettings):
     )
 
     # Models and the engine.
-    model: str = Field(str(MODEL_FOLDER), description="A local folder or a Hugging Face id.")
+    model: str = Field(
+        str(MODEL_FOLDER),
+        description="A local folder, a Hugging Face id, or catalog:<tenant>/<alias> of a whole model.",
+    )
+    model_dir: str = Field(
+        ".penstock/models",
+        description="Where a worker keeps whole models of the catalog; the API reads tokenizers there.",
+    )
     model_name: str = Field(
         "", description="The name clients use; empty: the folder's or id's last part."
     )
@@ -128,6 +139,21 @@ class Settings(BaseSettings):
     engine_stream_interval: int = Field(
         1, ge=1, description="Engine steps gathered into one chunk."
     )
+    engine_loras: int = Field(
+        8, ge=0, description="Adapters (LoRA) that an engine holds at once; 0: it serves none."
+    )
+    engine_lora_rank: int = Field(64, ge=1, le=512, description="The largest rank of an adapter.")
+    adapter_dir: str = Field(
+        ".penstock/adapters", description="Where a worker keeps copies of adapters on its host."
+    )
+    adapter_dir_gb: float = Field(
+        10.0, gt=0, description="Of copies; the least recently used go beyond it."
+    )
+
+    # The catalog.
+    retired_keep_d: float = Field(
+        30.0, ge=0, description="Days that a retired version's artefact is kept."
+    )
 
     # Embeddings.
     embedding_model: str = Field(
@@ -146,6 +172,34 @@ class Settings(BaseSettings):
         False, description="The model was trained so that vectors may be shortened (Matryoshka)."
     )
     embedding_slots: int = Field(64, ge=1, description="Jobs that run at once in its worker.")
+
+    # Training.
+    finetune_slots: int = Field(1, ge=1, description="Trainings and datasets at once, a worker.")
+    training_dir: str = Field(
+        ".penstock/training",
+        description="Scratch of running trainings; wiped when they end. Room for three checkpoints.",
+    )
+    trainer: str = Field(
+        "workers.trainer", description="The module that trains, run as a process a rank."
+    )
+    training_ranks: int = Field(
+        0, ge=0, description="Processes a training; 0: one a GPU, or one where there is none."
+    )
+    training_hostfile: str = Field(
+        "",
+        description="Lines `name slots=N`, this host first: the ranks of all; PENSTOCK_TRAINING_DIR is shared.",
+    )
+    training_lease_s: float = Field(60.0, gt=0)
+    training_heartbeat_s: float = Field(15.0, gt=0)
+    training_silent_s: float = Field(
+        600.0, gt=0, description="A trainer that says nothing for so long hangs, and is ended."
+    )
+    training_grace_s: float = Field(
+        60.0, ge=0, description="To save in, when a training is paused or its worker stops."
+    )
+    checkpoints_keep_h: float = Field(
+        72.0, ge=0, description="How long the checkpoints of an ended training stay."
+    )
 
     # Caches of answers.
     cache_default: Literal["off", "exact"] = Field(
@@ -207,7 +261,7 @@ class Settings(BaseSettings):
     log_level: str = "INFO"
     log_json: bool = True
 
-    @field_validator("webhook_allow_nets", mode="before")
+    @field_validator("webhook_allow_nets", "data_buckets", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return (

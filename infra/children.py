@@ -1,4 +1,4 @@
-"""Penstock's own processes as parts: api, control, and the workers for inference, webhooks and embeddings."""
+"""Penstock's own processes as parts: api, control, and the workers of each kind."""
 
 import os
 import sys
@@ -14,8 +14,8 @@ from infra.part import Part
 AFTER_DRAIN_S = 5.0
 
 
-# Not part of a start that is waited for: its libraries take seconds to load, and few need it at once.
-LATER = "embedding"
+# Not part of a start that is waited for: their libraries take seconds to load, and few need them at once.
+LATER = ("embedding", "finetune")
 
 
 def children(
@@ -25,7 +25,9 @@ def children(
 
     They inherit the environment as it is now.
     """
-    kinds = ["inference", "webhooks", *([LATER] if config.embedding_source else [])]
+    kinds = ["inference", "webhooks", "finetune"]
+    if config.embedding_source:
+        kinds.append("embedding")
     metrics = {name: free_port() for name in ("api", "control", *kinds)}
     api = _part(folder, "api", ["api", "--host", host, "--port", str(port)], port)
     control = _part(folder, "control", ["control"], metrics["control"])
@@ -34,10 +36,13 @@ def children(
     workers = [_part(folder, kind, ["worker", kind], metrics[kind]) for kind in kinds]
     for part in (api, *workers):
         part.grace_s = config.drain_s + AFTER_DRAIN_S
+        if part.name == "finetune":
+            part.grace_s = config.training_grace_s + AFTER_DRAIN_S
     parts = [api, control, *workers]
     for part in parts:
         part.env["PENSTOCK_METRICS_PORT"] = str(metrics[part.name])
-    return [p for p in parts if p.name != LATER], [p for p in parts if p.name == LATER], metrics
+    now = [p for p in parts if p.name not in LATER]
+    return now, [p for p in parts if p.name in LATER], metrics
 
 
 def _part(folder: Path, name: str, command: list[str], port: int) -> Part:

@@ -25,6 +25,13 @@ GIVEN = {
     "redis": "redis_url",
     "kafka": "kafka_bootstrap_servers",
 }
+# In the data folder, unless the setting names another place.
+FOLDERS = {
+    "storage_url": "files",
+    "adapter_dir": "adapters",
+    "model_dir": "models",
+    "training_dir": "training",
+}
 # A receiver on one's own machine is what one has while trying webhooks out.
 DEVELOPMENT = {
     "webhook_allow_nets": ("PENSTOCK_WEBHOOK_ALLOW_NETS", "127.0.0.0/8,::1/128"),
@@ -45,8 +52,8 @@ def up(data_dir: Path, host: str, port: int, *, show: bool) -> None:
         stack = local.embedded(folder, names=[n for n, f in GIVEN.items() if f not in given])
         os.environ.update(stack.env())
         os.environ.update(dict(pair for name, pair in DEVELOPMENT.items() if name not in given))
-        if "storage_url" not in given:
-            os.environ["PENSTOCK_STORAGE_URL"] = str(folder / "files")
+        os.environ.update({f"PENSTOCK_{name.upper()}": str(folder / own)
+                           for name, own in FOLDERS.items() if name not in given})  # fmt: skip
         config = settings()
         own, later, metrics = children(folder, host, port, config)
         url = f"http://127.0.0.1:{port}"

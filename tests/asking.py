@@ -28,20 +28,24 @@ async def get(client: httpx.AsyncClient, job_id: str) -> dict[str, Any]:
     return job
 
 
-async def reached(client: httpx.AsyncClient, job_id: str, *states: str) -> dict[str, Any]:
+async def reached(
+    client: httpx.AsyncClient, job_id: str, *states: str, timeout_s: float = 30.0
+) -> dict[str, Any]:
     """The job once it is in one of `states`."""
 
     async def there() -> dict[str, Any] | None:
         job = await get(client, job_id)
         return job if job["state"] in states else None
 
-    found = await eventually(there, f"{job_id} {' or '.join(states)}")
+    found = await eventually(there, f"{job_id} {' or '.join(states)}", timeout_s)
     assert found is not None
     return found
 
 
-async def ended(client: httpx.AsyncClient, job_id: str) -> dict[str, Any]:
-    return await reached(client, job_id, *TERMINAL)
+async def ended(
+    client: httpx.AsyncClient, job_id: str, *, timeout_s: float = 30.0
+) -> dict[str, Any]:
+    return await reached(client, job_id, *TERMINAL, timeout_s=timeout_s)
 
 
 async def run(client: httpx.AsyncClient, **fields: Any) -> dict[str, Any]:

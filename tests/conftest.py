@@ -35,6 +35,14 @@ def embedder(rig: Rig) -> Rig:
     return rig
 
 
+@pytest.fixture(scope="session")
+def trainer(rig: Rig) -> Rig:
+    """The rig with a worker that trains, by a scripted trainer, for as long as the session lasts."""
+    if "finetune" not in rig.parts:
+        rig.start("finetune")
+    return rig
+
+
 @pytest.fixture
 async def key(rig: Rig) -> str:
     """The API key of a tenant that nothing else uses."""

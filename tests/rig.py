@@ -66,6 +66,10 @@ class Rig:
             "PENSTOCK_WEBHOOK_ALLOW_HTTP": "true",
             "PENSTOCK_ENGINE_DTYPE": "float32",
             "PENSTOCK_STORAGE_URL": str(self.folder / "files"),
+            "PENSTOCK_TRAINER": "tests.fakes.trainer",
+            "PENSTOCK_TRAINING_DIR": str(self.folder / "training"),
+            "PENSTOCK_ADAPTER_DIR": str(self.folder / "adapters"),
+            "PENSTOCK_MODEL_DIR": str(self.folder / "models"),
         }
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("PENSTOCK_")}
         return inherited | defaults | self.stack.env() | self.env
@@ -102,7 +106,7 @@ class Rig:
             port = self.ports[label] = free_port()
             path = "/health/live" if name == "api" else "/health/ready"
             arguments = ["api", "--port", str(port)] if name == "api" else [name]
-            if name in ("inference", "webhooks", "embedding"):
+            if name in ("inference", "webhooks", "embedding", "finetune"):
                 arguments = ["worker", name]
             env = self.environment
             if name != "api":

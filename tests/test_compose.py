@@ -20,7 +20,15 @@ FOREIGN = {"HF_HOME"}
 
 
 def test_every_process_is_there() -> None:
-    assert set(OURS) == {"migrate", "api", "control", "inference", "embedding", "webhooks"}
+    assert set(OURS) == {
+        "migrate",
+        "api",
+        "control",
+        "inference",
+        "embedding",
+        "finetune",
+        "webhooks",
+    }
     assert set(SERVICES) - set(OURS) == {"postgres", "redis", "kafka"}
 
 

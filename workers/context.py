@@ -7,6 +7,7 @@ handler --say(text)--> Attempt: pending text --seal--> numbered entries --Voice-
 import asyncio
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -33,7 +34,14 @@ class Why(StrEnum):
     EXPIRED = "expired"
     LOST = "lost"
     RELEASED = "released"
+    PAUSED = "paused"
+    PREEMPTED = "preempted"
     STALLED = "stalled"
+
+    @property
+    def saves(self) -> bool:
+        """The attempt is still ours, and what it saves now is for the next one."""
+        return self in (Why.RELEASED, Why.PAUSED, Why.PREEMPTED)
 
 
 @dataclass(slots=True)
@@ -68,6 +76,7 @@ class Attempt:
         self.said: list[dict[str, Any]] = []
         self._numbers: list[int] = []
         self._pending: dict[int, Said] = {}
+        self._told: deque[tuple[str, datetime, dict[str, Any]]] = deque()
         self.first_say: float | None = None
         # What the job took so far, earlier attempts included; the handler tells, once it knows.
         before = (claim.progress or {}).get("took")
@@ -100,8 +109,21 @@ class Attempt:
         said.finish = finish or said.finish
         self.voice.wake(self)
 
+    def tell(self, kind: str, data: dict[str, Any]) -> None:
+        """Say something that is no text: progress, metrics, a checkpoint. Each becomes an event of its own."""
+        self.last_progress = time.monotonic()
+        self._told.append((kind, datetime.now(UTC), data))
+        self.voice.wake(self)
+
     def seal(self) -> None:
         """Give what was said since the last seal its numbers, unless the numbers we may use are spent."""
+        while self._told:
+            if self.seq + 2 >= self.ceiling:
+                return
+            kind, at, data = self._told.popleft()
+            self._enter(kind, at, data)
+            self.said.append({"event": kind} | data)
+            self._numbers.append(self.seq)
         for index in list(self._pending):
             if self.seq + 2 >= self.ceiling:
                 return

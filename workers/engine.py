@@ -2,16 +2,23 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from core.catalog.models import Served
-from core.errors import Retryable
+from core.errors import Refused, Retryable
 
 
 class EngineDead(Retryable):
     """The engine is gone for good; the worker process hands its jobs back and ends."""
 
     code = "engine_dead"
+
+
+class AdapterBroken(Refused):
+    """An adapter that this engine can never apply: its files are not what they should be."""
+
+    code = "adapter_refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +29,7 @@ class Request:
     as core.jobs.structured.Structured has it. `forced`: the answer's first tokens are these, chosen like any
     other and yielded again: grammar, penalties and random numbers walk the way they walked before.
     `logprobs`, `prompt_logprobs`: alternatives to tell of each token; 0 is the token alone, None nothing.
+    `adapter`: the digest of one that was loaded by `adapt` and stays so until the request ends; empty: none.
     """
 
     id: str
@@ -43,6 +51,7 @@ class Request:
     prompt_logprobs: int | None = None
     form: dict[str, Any] | None = None
     forced: tuple[int, ...] = ()
+    adapter: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +99,16 @@ class Engine(Loaded, Protocol):
 
         Raises EngineDead, Refused for a request this engine can never serve.
         """
+
+    async def adapt(self, digest: str, folder: Path) -> None:
+        """Load an adapter whose files are in `folder`, which stays as it is until `forget`; neighbours go on.
+
+        workers/adapters.py sees to it that no more are loaded than the settings' `engine_loras`. Raises
+        AdapterBroken, and then nothing is loaded; EngineDead.
+        """
+
+    async def forget(self, digest: str) -> None:
+        """Let a loaded adapter go that no request uses."""
 
 
 class Embedder(Loaded, Protocol):

@@ -59,18 +59,20 @@ async def equipped(
     engine = load()
     served: Served = await engine.start()
     served = replace(served, digest=await asyncio.to_thread(digest_of, source))
-    database = Database(config, name=kind, pool=8, limit_s=DATABASE_S)
-    async with database.begin() as session:
+    fields = connected(config, kind)
+    async with fields["db"].begin() as session:
         await models.register(session, served)
+    return fields | {"engine": engine, "model": served, "text": text}
+
+
+def connected(config: Settings, kind: str) -> dict[str, Any]:
+    """The fields of a Worker that has no model: its connections."""
     return {
         "id": new_id("wrk"),
         "kind": kind,
         "settings": config,
-        "db": database,
+        "db": Database(config, name=kind, pool=8, limit_s=DATABASE_S),
         "events": EventLog(connect(config), config),
-        "engine": engine,
-        "model": served,
-        "text": text,
         "storage": storage_of(config),
     }
 
@@ -162,8 +164,8 @@ async def _attend(worker: Worker, presence: Presence) -> None:
 
 async def _drain(worker: Worker) -> None:
     """Let running jobs end within the grace time, then hand the rest back, uncharged."""
-    log.info("draining", running=len(worker.running), grace_s=worker.settings.drain_s)
-    await worker.emptied(worker.settings.drain_s)
+    log.info("draining", running=len(worker.running), grace_s=worker.drain_s)
+    await worker.emptied(worker.drain_s)
     for attempt in list(worker.running.values()):
         attempt.stop(Why.RELEASED)
 
@@ -182,7 +184,7 @@ async def _watch(worker: Worker) -> None:
 async def _leave(worker: Worker, presence: Presence) -> None:
     await stopped(_tasks)
     await presence.leave()
-    await worker.engine.close()
+    await worker.close()
     await worker.events.redis.aclose()
     await worker.db.close()
     log.info("worker stopped")

@@ -3,17 +3,20 @@
 import importlib
 import os
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from core import status, telemetry
 from core.config import Settings, settings
 from core.jobs import embedding as embedding_kind
+from core.jobs import finetune as finetune_kind
 from core.jobs import inference as inference_kind
-from workers import app, harness
+from workers import app, harness, rolling
 from workers.engine import Embedder, Engine
+from workers.finetune import scratch
 from workers.harness import await_on, equipped
 from workers.pool import Slots
-from workers.process import EmbeddingWorker, InferenceWorker
+from workers.process import EmbeddingWorker, FinetuneWorker, InferenceWorker
 from workers.webhooks import handler as webhook_handler
 
 # The engines that settings may call by a short name.
@@ -43,6 +46,9 @@ def _made(name: str, config: Settings) -> Any:
 def inference() -> None:
     """One engine, many jobs at once."""
     config = settings()
+    if rolling.follows(config):
+        rolling.run(config)
+    rolling.tied()
     # vLLM reports usage to its makers unless told not to; a self-hosted platform does not phone home.
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
@@ -69,6 +75,17 @@ def embedding() -> None:
         return EmbeddingWorker(**await equipped(config, embedding_kind.KIND, source, load))
 
     harness.work(config, embedding_kind.KIND, config.embedding_slots, prepare)
+
+
+def finetune() -> None:
+    """Trainings and datasets of any model, each in processes of its own."""
+    config = settings()
+
+    async def prepare() -> FinetuneWorker:
+        scratch.sweep(Path(config.training_dir))
+        return FinetuneWorker(**harness.connected(config, finetune_kind.KIND))
+
+    harness.work(config, finetune_kind.KIND, config.finetune_slots, prepare)
 
 
 def webhooks() -> None:

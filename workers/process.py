@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 from core import telemetry
 from core.catalog.models import Served
@@ -12,11 +13,12 @@ from core.config import Settings
 from core.db.gather import Gather
 from core.db.session import Database
 from core.events.log import POKE_CHANNEL, ROOM, EventLog
-from core.jobs import attempts, batch, kinds
+from core.jobs import attempts, batch, dataset, finetune, kinds
 from core.jobs.attempts import Claim, Outcome
 from core.jobs.kinds import RANKS, queue_name
 from core.storage.seam import Storage
-from workers.context import Attempt, Voice
+from workers.adapters import Adapters
+from workers.context import Attempt, Voice, Why
 from workers.engine import Embedder, Engine, Loaded
 from workers.seats import Governor, Seats
 
@@ -30,7 +32,7 @@ PASS_TOKENS = 2048
 ROOM_EVERY_S = 0.01
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Worker:
     """Lives on one event loop; Celery's thread only hands job ids to it."""
 
@@ -39,9 +41,6 @@ class Worker:
     settings: Settings
     db: Database
     events: EventLog
-    engine: Loaded
-    model: Served
-    text: Text
     storage: Storage
     running: dict[str, Attempt] = field(default_factory=dict)
     draining: bool = False
@@ -52,27 +51,44 @@ class Worker:
         self._empty.set()
         self._freed = asyncio.Event()
         self.limits = kinds.limits(self.kind, self.settings)
-        self.seats = Seats(Governor(self.slots), self._interactive)
         self.voice = Voice(self.events, self.settings.flush_ms / 1000)
         self.claim: Gather[str, Claim | None] = Gather(self._claim, TOGETHER)
         self.finish: Gather[Outcome, datetime | None] = Gather(self._finish, TOGETHER)
 
     def queues(self) -> list[str]:
-        """Where its doorbells come from: jobs of its kind, then steps of its model's batches."""
-        own = [queue_name(self.kind, priority, self.model.name) for priority in RANKS]
-        return [*own, queue_name(batch.KIND, "batch", self.model.name)]
+        """Where its doorbells come from, in the order in which they are taken."""
+        raise NotImplementedError
 
     @property
     def slots(self) -> int:
-        """Jobs that run at once; lines of batches, too."""
-        return self.settings.engine_max_sequences
+        """Jobs that run at once."""
+        raise NotImplementedError
+
+    @property
+    def serves(self) -> str:
+        """For the log: what it works with."""
+        return "any model"
+
+    @property
+    def drain_s(self) -> float:
+        """How long its jobs may go on when it is told to stop."""
+        return self.settings.drain_s
+
+    async def give_way(self) -> None:
+        """Called each second: stop what should make room for a job of a higher priority."""
+
+    def idle_s(self) -> float:
+        """Seconds since what it drives last made progress; 0 when it has nothing to do, or sees to that itself."""
+        return 0.0
+
+    async def close(self) -> None:
+        """End what it drives; nothing runs any more."""
 
     def start(self, attempt: Attempt) -> None:
         """An attempt runs here from now on."""
         self.running[attempt.claim.id] = attempt
         telemetry.RUNNING.set(len(self.running))
         self._empty.clear()
-        self.seats.adjust()
 
     def end(self, attempt: Attempt) -> None:
         """It was recorded, given back or lost."""
@@ -81,10 +97,6 @@ class Worker:
         self._freed.set()
         if not self.running:
             self._empty.set()
-        self.seats.adjust()
-
-    def _interactive(self) -> int:
-        return sum(attempt.claim.priority == "interactive" for attempt in self.running.values())
 
     async def room(self) -> None:
         """Tell the dispatcher of free slots, for ever; many at once are one message.
@@ -121,15 +133,63 @@ class Worker:
         return [ended.get(o.id) for o in outcomes]
 
 
-@dataclass
-class InferenceWorker(Worker):
+@dataclass(kw_only=True)
+class ModelWorker(Worker):
+    """One with a model in it, for jobs and for lines of batches."""
+
+    engine: Loaded
+    model: Served
+    text: Text
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.seats = Seats(Governor(self.slots), self._interactive)
+
+    def queues(self) -> list[str]:
+        """Jobs of its kind, then steps of its model's batches."""
+        own = [queue_name(self.kind, priority, self.model.name) for priority in RANKS]
+        return [*own, queue_name(batch.KIND, "batch", self.model.name)]
+
+    @property
+    def slots(self) -> int:
+        """Jobs that run at once; lines of batches, too."""
+        return self.settings.engine_max_sequences
+
+    @property
+    def serves(self) -> str:
+        return self.model.name
+
+    def idle_s(self) -> float:
+        return self.engine.idle_s()
+
+    async def close(self) -> None:
+        await self.engine.close()
+
+    def start(self, attempt: Attempt) -> None:
+        super().start(attempt)
+        self.seats.adjust()
+
+    def end(self, attempt: Attempt) -> None:
+        super().end(attempt)
+        self.seats.adjust()
+
+    def _interactive(self) -> int:
+        return sum(attempt.claim.priority == "interactive" for attempt in self.running.values())
+
+
+@dataclass(kw_only=True)
+class InferenceWorker(ModelWorker):
     """Its engine writes, many answers at once."""
 
     engine: Engine
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.adapters = Adapters(self.engine, self.settings, self.db, self.storage)
 
-@dataclass
-class EmbeddingWorker(Worker):
+
+@dataclass(kw_only=True)
+class EmbeddingWorker(ModelWorker):
     """Its engine makes vectors, of the texts of many jobs and lines at once."""
 
     engine: Embedder
@@ -149,3 +209,39 @@ class EmbeddingWorker(Worker):
     async def _embed(self, pieces: Sequence[list[list[int]]]) -> list[list[bytes]]:
         vectors = iter(await self.engine.embed([ids for piece in pieces for ids in piece]))
         return [[next(vectors) for _ in piece] for piece in pieces]
+
+
+@dataclass(kw_only=True)
+class FinetuneWorker(Worker):
+    """It trains: each job in processes of its own, which it starts and watches (workers/finetune)."""
+
+    def queues(self) -> list[str]:
+        """Trainings before datasets, of any model."""
+        kinds_ = (finetune.KIND, dataset.KIND)
+        return [queue_name(kind, priority, "") for kind in kinds_ for priority in RANKS]
+
+    @property
+    def slots(self) -> int:
+        return self.settings.finetune_slots
+
+    @property
+    def drain_s(self) -> float:
+        """None: they save and go on elsewhere, which is no loss."""
+        return 0.0
+
+    async def give_way(self) -> None:
+        """A training saves and makes room when no slot is free and a job of a higher priority waits."""
+        if len(self.running) < self.slots:
+            return
+        lowest = max(self.running.values(), key=lambda a: (RANKS[a.claim.priority], a.began))
+        rank = RANKS[lowest.claim.priority]
+        if lowest.claim.kind not in kinds.PAUSABLE or not rank:
+            return
+        async with self.db.single() as session:
+            if await attempts.outranked(session, self.queues(), rank):
+                lowest.stop(Why.PREEMPTED)
+
+    @property
+    def folder(self) -> Path:
+        """Scratch of its jobs, one folder each: nothing in there is needed after a crash."""
+        return Path(self.settings.training_dir)

@@ -30,27 +30,32 @@ async def beat(worker: Worker) -> None:
         now = time.monotonic()
         running = list(worker.running.values())
         _overdue(worker, running, now)
-        due = [a for a in running if now - a.renewed >= worker.limits.heartbeat_s and a.why is None]
+        due = [
+            a
+            for a in running
+            if now - a.renewed >= worker.limits.heartbeat_s and (a.why is None or a.why.saves)
+        ]
         try:
             if due:
                 await _renew(worker, due)
             if running and now - asked >= 1.0:
                 asked = now
                 async with worker.db.single() as session:
-                    wanted = await attempts.cancels(session, [a.claim.id for a in running])
-                for job_id in wanted:
-                    cancel(worker, job_id)
+                    wanted = await attempts.wishes(session, [a.claim.id for a in running])
+                for job_id, cancelled in wanted.items():
+                    stop(worker, job_id, Why.CANCELLED if cancelled else Why.PAUSED)
+                await worker.give_way()
         except (SQLAlchemyError, OSError) as error:
             log.warning("heartbeat did not reach postgres", error=repr(error))
 
 
-def cancel(worker: Worker, job_id: str) -> None:
+def stop(worker: Worker, job_id: str, why: Why) -> None:
     if attempt := worker.running.get(job_id):
-        attempt.stop(Why.CANCELLED)
+        attempt.stop(why)
 
 
 def _overdue(worker: Worker, running: list[Attempt], now: float) -> None:
-    hung = worker.engine.idle_s() > worker.settings.stall_s
+    hung = worker.idle_s() > worker.settings.stall_s
     for attempt in running:
         if attempt.deadline is not None and now >= attempt.deadline:
             attempt.stop(Why.EXPIRED)
@@ -88,8 +93,8 @@ async def _renew(worker: Worker, due: list[Attempt]) -> None:
         if attempt.doubted is None or attempt.doubted <= sent:
             attempt.doubted, attempt.renewed = None, sent
         worker.voice.wake(attempt)
-        if answer.cancel:
-            attempt.stop(Why.CANCELLED)
+        if answer.cancel or answer.pause:
+            attempt.stop(Why.CANCELLED if answer.cancel else Why.PAUSED)
 
 
 async def listen(worker: Worker, redis: Redis) -> None:
@@ -101,7 +106,7 @@ async def listen(worker: Worker, redis: Redis) -> None:
                 while True:
                     message = await channel.get_message(ignore_subscribe_messages=True, timeout=5.0)
                     if message is not None:
-                        cancel(worker, message["data"].decode())
+                        stop(worker, message["data"].decode(), Why.CANCELLED)
         except (RedisError, OSError) as error:
             log.debug("cancel hints are away; postgres is asked meanwhile", error=repr(error))
             await asyncio.sleep(0.5)

@@ -11,16 +11,18 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from core import telemetry
 from core.errors import PenstockError, Refused, Retryable, Unavailable
 from core.events.log import POKE_CHANNEL
-from core.jobs import attempts, batch, embedding, inference, kinds
+from core.jobs import attempts, batch, dataset, embedding, finetune, inference, kinds
 from core.jobs.attempts import Outcome, Requeue
 from core.jobs.job import State
 from core.jobs.ringing import suspect_after
 from workers.batch import handler as batch_handler
 from workers.context import Attempt, Why
+from workers.dataset import handler as dataset_handler
 from workers.embedding import handler as embedding_handler
 from workers.engine import EngineDead
+from workers.finetune import handler as finetune_handler
 from workers.inference import handler as inference_handler
-from workers.process import EmbeddingWorker, InferenceWorker, Worker
+from workers.process import EmbeddingWorker, FinetuneWorker, InferenceWorker, Worker
 
 log = structlog.get_logger(__name__)
 
@@ -73,14 +75,14 @@ async def _handle(worker: Worker, attempt: Attempt) -> Outcome | Requeue | None:
             raise
         return _stopped(worker, attempt, attempt.why)
     except Refused as error:
-        return _failed(attempt, error.code, error.message)
+        return _failed(attempt, error.code, error.message, error.param)
     except EngineDead as error:
         worker.dead.set()
         return _again(worker, attempt, error)
     except (Retryable, Unavailable, DBAPIError) as error:
         return _again(worker, attempt, error)
     except PenstockError as error:
-        return _failed(attempt, error.code, error.message)
+        return _failed(attempt, error.code, error.message, error.param)
     except Exception as error:
         log.exception("attempt failed with an unknown error")
         if attempt.claim.failures >= 1:
@@ -98,6 +100,10 @@ async def _dispatch(worker: Worker, attempt: Attempt) -> Done:
             return Done(*await embedding_handler.handle(worker, attempt))
         case InferenceWorker() | EmbeddingWorker(), batch.KIND:
             return Done(*await batch_handler.handle(worker, attempt))
+        case FinetuneWorker(), finetune.KIND:
+            return Done(*await finetune_handler.handle(worker, attempt))
+        case FinetuneWorker(), dataset.KIND:
+            return Done(*await dataset_handler.handle(worker, attempt))
     raise Refused(f"This worker does not know the kind {attempt.claim.kind!r}")
 
 
@@ -123,8 +129,9 @@ def _unfinished(attempt: Attempt, state: State, error: dict[str, Any] | None = N
     return _outcome(attempt, state, result=result, usage=usage, error=error)
 
 
-def _failed(attempt: Attempt, code: str, message: str) -> Outcome:
-    return _unfinished(attempt, State.FAILED, {"code": code, "message": message})
+def _failed(attempt: Attempt, code: str, message: str, param: str | None = None) -> Outcome:
+    field = {} if param is None else {"param": param}
+    return _unfinished(attempt, State.FAILED, {"code": code, "message": message} | field)
 
 
 def _stopped(worker: Worker, attempt: Attempt, why: Why) -> Outcome | Requeue | None:
@@ -133,8 +140,8 @@ def _stopped(worker: Worker, attempt: Attempt, why: Why) -> Outcome | Requeue | 
             return _unfinished(attempt, State.CANCELLED)
         case Why.EXPIRED:
             return _unfinished(attempt, State.EXPIRED)
-        case Why.RELEASED:
-            return _back(attempt, "released", charged=False)
+        case Why.RELEASED | Why.PAUSED | Why.PREEMPTED:
+            return _back(attempt, why.value, charged=False)
         case Why.STALLED:
             return _again(worker, attempt, Retryable("The engine stopped answering."))
         case Why.LOST:

@@ -5,9 +5,11 @@ our heartbeat (measured 3 500 to 4 500 tokens/s at 64 to 256 requests, against 2
 """
 
 import contextlib
+import itertools
 import os
 import time
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -15,6 +17,7 @@ from vllm import SamplingParams
 from vllm.config import StructuredOutputsConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.inputs.engine import tokens_input
+from vllm.lora.request import LoRARequest
 from vllm.platforms import current_platform
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 from vllm.v1.engine.async_llm import AsyncLLM
@@ -24,12 +27,14 @@ from vllm.v1.sample.logits_processor import AdapterLogitsProcessor
 from core.catalog.models import Served
 from core.config import Settings
 from core.errors import Refused
-from workers.engine import Chunk, EngineDead, Likely, Request
+from workers.engine import AdapterBroken, Chunk, EngineDead, Likely, Request
 from workers.vllm_plugin import NICE, PARENT
 
 log = structlog.get_logger(__name__)
 
 FORCED = "penstock_forced"
+# The ranks that vLLM makes room for (its LoRAConfig).
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
 class VllmEngine:
@@ -38,6 +43,10 @@ class VllmEngine:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._llm: Any = None
+        self._loras: dict[str, LoRARequest] = {}
+        # Never given twice: what failed to load may have left something under its number. And beyond the first
+        # ones, which vLLM gives to what it warms up with.
+        self._numbers = itertools.count(10_000)
         self._open = 0
         self._moved = time.monotonic()
 
@@ -62,6 +71,7 @@ class VllmEngine:
         os.environ.setdefault("VLLM_USE_V2_MODEL_RUNNER", "0")
         if settings.engine_max_context:
             options["max_model_len"] = settings.engine_max_context
+        options |= _adapting(settings)
         self._llm = AsyncLLM.from_engine_args(
             AsyncEngineArgs(
                 model=settings.model,
@@ -94,7 +104,10 @@ class VllmEngine:
         self._moved = time.monotonic() if self._open == 0 else self._moved
         self._open += 1
         try:
-            stream = self._llm.generate(prompt, _params(request), request.id)
+            # A KeyError is ours: an adapter that is not loaded would be looked for inside a step, and kill
+            # the engine with everybody in it.
+            lora = self._loras[request.adapter] if request.adapter else None
+            stream = self._llm.generate(prompt, _params(request), request.id, lora_request=lora)
             # Closing ours must close vLLM's at once: that is what aborts the request in the engine.
             async with contextlib.aclosing(stream):
                 async for output in stream:
@@ -107,6 +120,33 @@ class VllmEngine:
         finally:
             self._open -= 1
 
+    async def adapt(self, digest: str, folder: Path) -> None:
+        if digest in self._loras:
+            return
+        # The name and the folder are part of what vLLM knows a cached prefix by; the number is not.
+        lora = LoRARequest(lora_name=digest, lora_int_id=next(self._numbers), lora_path=str(folder))
+        try:
+            await self._llm.add_lora(lora)
+        except EngineDeadError as error:
+            raise EngineDead("The model engine died.") from error
+        except Exception as error:  # vLLM's own tell only what happened, as text
+            # It may be there by half: in vLLM's list, with some of its layers.
+            with contextlib.suppress(Exception):
+                await self._llm.remove_lora(lora.lora_int_id)
+            log.warning("an adapter was not loaded", adapter=digest, error=str(error))
+            raise AdapterBroken(
+                f"The adapter {digest[:12]} cannot be applied to this model: {_reason(error)}"
+            ) from error
+        self._loras[digest] = lora
+
+    async def forget(self, digest: str) -> None:
+        if (lora := self._loras.pop(digest, None)) is None:
+            return
+        try:
+            await self._llm.remove_lora(lora.lora_int_id)
+        except EngineDeadError as error:
+            raise EngineDead("The model engine died.") from error
+
     def idle_s(self) -> float:
         return time.monotonic() - self._moved if self._open else 0.0
 
@@ -114,6 +154,24 @@ class VllmEngine:
         if self._llm is not None:
             self._llm.shutdown()
             self._llm = None
+
+
+def _adapting(settings: Settings) -> dict[str, Any]:
+    if not settings.engine_loras:
+        return {}
+    return {
+        "enable_lora": True,
+        # As many as can be used at once, so that it never has to choose one that goes.
+        "max_loras": settings.engine_loras,
+        "max_cpu_loras": settings.engine_loras,
+        "max_lora_rank": next(rank for rank in RANKS if rank >= settings.engine_lora_rank),
+    }
+
+
+def _reason(error: Exception) -> str:
+    """What vLLM says of an adapter, without the folder that it names."""
+    said = str(error).removeprefix("Call to add_lora method failed: ")
+    return "its files cannot be read" if "/" in said else said.partition("\n")[0][:300]
 
 
 def _params(request: Request) -> SamplingParams:

@@ -1,6 +1,7 @@
 """Loaded by vLLM in its own processes (entry point vllm.general_plugins): an engine never outlives its worker.
 
 vLLM's engine process does not notice that its parent was killed; left alone it would keep the GPU.
+And on a CPU adapters are applied our way (workers/vllm_lora.py).
 """
 
 import contextlib
@@ -8,6 +9,9 @@ import ctypes
 import os
 import signal
 from pathlib import Path
+from typing import Any
+
+from vllm.platforms.cpu import CpuPlatform
 
 PARENT = "PENSTOCK_ENGINE_PARENT"
 # Set where the model runs on the CPU: it would otherwise hold up, by a scheduler's time slice at each step
@@ -18,6 +22,8 @@ _PR_SET_PDEATHSIG = 1
 
 def register() -> None:
     """In the engine's processes: die with the parent, and leave the terminal's signals alone."""
+    # vLLM asks its platform for the name of the class that applies adapters, and has no setting for it.
+    CpuPlatform.get_punica_wrapper = classmethod(_lora)
     parent = os.environ.get(PARENT)
     if parent is None or parent == str(os.getpid()):
         return
@@ -33,6 +39,10 @@ def register() -> None:
     if os.getpgrp() != os.getpid():
         os.setsid()
     _yield(os.environ.get(NICE, "0"))
+
+
+def _lora(_: Any) -> str:
+    return "workers.vllm_lora.GroupedLora"
 
 
 def _yield(nice: str) -> None:

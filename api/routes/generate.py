@@ -60,7 +60,7 @@ async def generate(
             "model": body.model_size or "",
         }
     )
-    model = await admit(parts, spec, param="model_size")
+    model = await admit(parts, caller, spec, param="model_size")
     # Taken before the job is made: a request that cannot be waited for must not leave a job behind.
     leave = parts.hub.take_seat(caller.tenant_id)
     try:

@@ -10,10 +10,11 @@ from api import views
 from api.admission import admit
 from api.deps import CallerDep, IdempotencyKey, JobId, Parts, PartsDep, SessionDep
 from api.errors import ErrorEnvelope
+from api.training import admit_data
 from core import telemetry
 from core.errors import InvalidInput, Unavailable
 from core.events.log import CANCEL_CHANNEL
-from core.jobs import service
+from core.jobs import holds, service
 from core.jobs.job import State
 from core.jobs.kinds import JobSpec
 from core.jobs.outlook import NONE
@@ -41,7 +42,8 @@ async def submit(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Accept a job. Once this answers 202 the job ends in exactly one terminal state."""
-    model = await admit(parts, spec, param="model")
+    model = await admit(parts, caller, spec, param="model")
+    await admit_data(parts, caller, spec)
     key = spec.idempotency_key if idempotency_key is None else idempotency_key
     if spec.idempotency_key not in (None, key):
         raise InvalidInput("differs from the Idempotency-Key header", param="idempotency_key")
@@ -96,10 +98,29 @@ async def cancel(
     return response
 
 
-async def tell(parts: Parts, job_id: str) -> None:
-    """Have a cancelled job's worker and readers hear of it now."""
+@router.post("/{job_id}/pause", responses={200: {"model": views.JobView}})
+async def pause(job_id: JobId, caller: CallerDep, parts: PartsDep, session: SessionDep) -> Response:
+    """Hold a job that can be held (finetune) until it is resumed. A running one saves a checkpoint first."""
+    response = answer(views.job(await holds.pause(session, caller, job_id)))
+    response.background = BackgroundTask(tell, parts, job_id, hint=False)
+    return response
+
+
+@router.post("/{job_id}/resume", responses={200: {"model": views.JobView}})
+async def resume(
+    job_id: JobId, caller: CallerDep, parts: PartsDep, session: SessionDep
+) -> Response:
+    """Let a paused job go on from where it was."""
+    response = answer(views.job(await holds.resume(session, caller, job_id)))
+    response.background = BackgroundTask(tell, parts, job_id, hint=False)
+    return response
+
+
+async def tell(parts: Parts, job_id: str, *, hint: bool = True) -> None:
+    """Have a job's readers, and with `hint` the worker of a cancelled one, hear of it now."""
     try:
-        await parts.log.publish(CANCEL_CHANNEL, job_id)
+        if hint:
+            await parts.log.publish(CANCEL_CHANNEL, job_id)
         await parts.log.ring(job_id)
     except Unavailable:
         # Workers ask Postgres each second, readers sweep: the hint only makes it sooner.

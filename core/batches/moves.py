@@ -46,7 +46,7 @@ async def step(
 ) -> None:
     """Make the job, or one a range (first line, last line, tokens), that carries the batch on."""
     caller = Caller(batch.tenant_id, batch.key_id or "")
-    served = Served(batch.model, "", 0)
+    served = Served(batch.model, "", 0, runs_on=batch.runs_on or "", adapter=batch.adapter or "")
     wishes = [
         Wish(
             caller,

@@ -115,9 +115,10 @@ async def check_open(
 
 
 async def create(
-    session: AsyncSession, caller: Caller, new: NewBatch, model: Served
+    session: AsyncSession, caller: Caller, new: NewBatch, model: Served, named: str = ""
 ) -> tuple[Batch, bool]:
-    """A batch about to be validated, and whether its key had already made it.
+    """A batch about to be validated, and whether its key had already made it. `named`: what its first line calls
+    `model`, an alias maybe; empty when it names none that there is.
 
     Raises Conflict for a key used with another body, NotFound for a `resume_from` that is not there.
     """
@@ -127,6 +128,7 @@ async def create(
         "id": new_id("batch"), "tenant_id": caller.tenant_id, "key_id": caller.key_id,
         "endpoint": new.endpoint,
         "model": model.name, "mark": mark_of(model), "input_file_id": new.input_file_id,
+        "named": named or None, "runs_on": model.runs_on or None, "adapter": model.adapter or None,
         "completion_window": new.completion_window, "status": tables.VALIDATING,
         "labels": new.metadata, "keep_s": new.keep_s, "resume_from": new.resume_from,
         "max_cost": new.max_cost, "max_tokens_total": new.max_tokens_total,
@@ -225,6 +227,7 @@ async def retry(session: AsyncSession, caller: Caller, batch_id: str) -> Batch:
     new = Batch(
         id=new_id("batch"), tenant_id=old.tenant_id, key_id=caller.key_id,
         endpoint=old.endpoint, model=old.model,
+        named=old.named, runs_on=old.runs_on, adapter=old.adapter,
         mark=old.mark, input_file_id=old.input_file_id, status=tables.VALIDATING,
         completion_window=old.completion_window, labels=old.labels, keep_s=old.keep_s,
         retry_of=old.id, max_cost=old.max_cost, max_tokens_total=old.max_tokens_total,

@@ -49,6 +49,13 @@ class Batch(Base):
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     endpoint: Mapped[str] = mapped_column(String(64))
     model: Mapped[str]
+    named: Mapped[str | None] = mapped_column(comment="what its first line calls the model")
+    runs_on: Mapped[str | None] = mapped_column(
+        comment="the served model whose workers answer for it; null: itself"
+    )
+    adapter: Mapped[str | None] = mapped_column(
+        String(64), comment="the artefact it was accepted with; null: none"
+    )
     key_id: Mapped[str | None] = mapped_column(String(40), comment="the key it came with")
     mark: Mapped[str] = mapped_column(
         String(64), comment="of the model's files and the engine's version"

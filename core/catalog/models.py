@@ -1,6 +1,7 @@
 """Which models can be asked for: rows that workers write when they serve one, names that clients use."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
@@ -12,7 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from core.catalog.prices import FREE, Prices
 from core.config import Settings
 from core.db.base import Base
-from core.errors import InvalidInput, NotFound
+from core.errors import InvalidInput, NotFound, Refused
 
 SIZES = ("1B", "7B", "30B")
 # What a model is for, by the kind of its jobs.
@@ -43,7 +44,8 @@ class Served:
     """A model as the rest of core needs it. `source`: a local folder or hub id; `context`: tokens;
     `created`: Unix seconds, when a worker first served it; `kind`: of the jobs it is for. `dimensions` of
     its vectors, which may be shortened when it `truncates`: 0 for a model that writes. `digest`: of its files
-    (core/catalog/digest.py)."""
+    (core/catalog/digest.py). `runs_on`: the served model whose queue and workers answer for it; empty: itself.
+    `adapter`: the digest of the artefact that is put on top of that model."""
 
     name: str
     source: str
@@ -54,10 +56,18 @@ class Served:
     truncates: bool = False
     prices: Prices = FREE
     digest: str = ""
+    runs_on: str = ""
+    adapter: str = ""
 
 
 async def register(session: AsyncSession, model: Served) -> None:
-    """Say that a worker serves this model; called at each start of a worker."""
+    """Say that a worker serves this model; called at each start of a worker.
+
+    Raises Refused while a living worker serves other files under this name: whoever asks for it would be
+    answered by the one or the other, and versions, caches and fingerprints go by one digest.
+    """
+    if model.digest:
+        await _same_files(session, model)
     row = {
         "source": model.source,
         "context": model.context,
@@ -72,6 +82,39 @@ async def register(session: AsyncSession, model: Served) -> None:
         .values(name=model.name, **row)
         .on_conflict_do_update(index_elements=[Model.name], set_=row)
     )
+
+
+# A worker registers before its lock is there to be seen.
+_BETWEEN_S = 5
+_OTHERS = text(
+    """SELECT m.digest, (
+           SELECT w.id || ' on ' || w.host FROM workers w
+           WHERE :queue = ANY (w.queues) AND NOT w.draining AND EXISTS (
+               SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted
+                  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                  AND (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(w.id, 0))
+           LIMIT 1) AS living,
+           m.seen_at > now() - make_interval(secs => :between) AS fresh
+       FROM models m WHERE m.name = :name AND m.digest NOT IN ('', :digest) FOR UPDATE"""
+)
+
+
+async def _same_files(session: AsyncSession, model: Served) -> None:
+    asked = {
+        "name": model.name,
+        "digest": model.digest,
+        # As its jobs are queued (core/jobs/kinds.py): any class will do.
+        "queue": f"{model.kind}.interactive.{model.name}",
+        "between": _BETWEEN_S,
+    }
+    other = (await session.execute(_OTHERS, asked)).one_or_none()
+    if other is not None and (other.living or other.fresh):
+        who = f"worker {other.living}" if other.living else "a worker that has just started"
+        raise Refused(
+            f"{model.name} is served by {who} with other files (SHA-256 {other.digest}, here {model.digest}). "
+            "Stop that worker first, or give this model another name (PENSTOCK_MODEL_NAME).",
+            code="model_conflict",
+        )
 
 
 async def listed(session: AsyncSession) -> list[Served]:
@@ -105,22 +148,53 @@ async def price(session: AsyncSession, name: str, prices: Prices) -> None:
         raise NotFound(f"No model {name!r}. Models: {known}.", param="model")
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What one tenant may ask for: what workers serve and its own versions; `aliases`: its own names for them."""
+
+    models: list[Served]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+    def named(self, name: str) -> Served | None:
+        return next((model for model in self.models if model.name == name), None)
+
+    def names(self, settings: Settings) -> dict[str, list[str]]:
+        """The aliases that lead to each name."""
+        found: dict[str, list[str]] = {}
+        for alias, target in sorted((known_aliases(settings) | dict(self.aliases)).items()):
+            found.setdefault(target, []).append(alias)
+        return found
+
+
+def known_aliases(settings: Settings) -> dict[str, str]:
+    """Those of the settings, which every tenant may use."""
+    return dict.fromkeys(SIZES, settings.served_name) | settings.model_aliases
+
+
 def resolve(
-    wanted: str, models: list[Served], settings: Settings, *, param: str, kind: str | None = WRITES
+    wanted: str,
+    models: list[Served],
+    settings: Settings,
+    *,
+    param: str,
+    kind: str | None = WRITES,
+    aliases: Mapping[str, str] | None = None,
 ) -> Served:
     """The model behind a name or alias; the empty name is the default model of its kind.
 
-    `kind`: of the jobs it must be for; None takes any. Raises InvalidInput naming `param` and listing what
-    there is.
+    `kind`: of the jobs it must be for; None takes any. `aliases`: the tenant's own, which win over those of the
+    settings and never over a model's name. Raises InvalidInput naming `param` and listing what there is.
     """
     by_name = {m.name: m for m in models}
     default = settings.embedding_served_name if kind == MEASURES else settings.served_name
-    aliases = dict.fromkeys(SIZES, settings.served_name) | settings.model_aliases
-    name = aliases.get(wanted, wanted) if wanted else default
+    theirs = {name: to for name, to in (aliases or {}).items() if name not in by_name}
+    known = known_aliases(settings) | theirs
+    name = known.get(wanted, wanted) if wanted else default
     fitting = ", ".join(sorted(m.name for m in models if kind in (None, m.kind)))
     if name not in by_name:
+        leads = f", where {wanted!r} leads," if name != wanted and wanted else ""
         raise InvalidInput(
-            f"The model {wanted or name!r} is not served here. Models: "
+            f"The model {name!r}{leads} is not served here. Models: "
             f"{fitting or 'none yet: start a worker'}.",
             param=param,
             code="model_not_found",

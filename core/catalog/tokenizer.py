@@ -1,6 +1,6 @@
 """Text to token ids and back, and chat messages to text, without torch: used before 202 and by workers."""
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from jinja2.exceptions import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
+from core.catalog import marks
 from core.catalog.pieces import Pieces
 from core.errors import InvalidInput, Refused
 
@@ -52,11 +53,15 @@ class Text:
             if (token := config.get(name))
         }
         # The model's own template is foreign code: it runs in jinja's sandbox.
-        sandbox = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        sandbox = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=[marks.Generation]
+        )
         sandbox.globals["raise_exception"] = _refuse
         self._template = sandbox.from_string(template) if isinstance(template, str) else None
         asks = isinstance(template, str) and meta.find_undeclared_variables(sandbox.parse(template))
         self.takes_tools = "tools" in (asks or ())
+        # Whether it says itself what is the assistant's: {% generation %}.
+        self.marks_answers = isinstance(template, str) and "endgeneration" in template
         # With the tokens that were added to it; an id beyond is nobody's.
         self.size = int(self._tokenizer.get_vocab_size(with_added_tokens=True))
         self._pieces = Pieces(self._tokenizer)
@@ -79,18 +84,53 @@ class Text:
 
         Raises InvalidInput when the model has no chat template or its template refuses the messages.
         """
+        return self.encode(marks.without(self.render(messages, tools)), special=False)
+
+    def render(
+        self,
+        messages: list[dict[str, Any]],
+        tools: list[dict[str, Any]] | None = None,
+        *,
+        ask: bool = True,
+    ) -> str:
+        """A conversation as text with core/catalog/marks.py's marks, `ask`: up to where the assistant speaks next.
+
+        Raises InvalidInput, as `chat` does.
+        """
         if self._template is None:
             raise InvalidInput("This model has no chat template; send prompt", param="messages")
         try:
-            text = self._template.render(
-                messages=messages, tools=tools, add_generation_prompt=True, **self._marks
+            return self._template.render(
+                messages=messages, tools=tools, add_generation_prompt=ask, **self._marks
             )
         except Exception as error:
             # Foreign code may raise anything; nothing of ours runs in there.
             raise InvalidInput(
                 f"The model's chat template refuses these messages: {error}", param="messages"
             ) from error
-        return self.encode(text, special=False)
+
+    def located(self, text: str, *, special: bool) -> tuple[list[int], list[tuple[int, int]]]:
+        """Token ids, and of each the characters [begin, end) that it stands for."""
+        encoded = self._tokenizer.encode(text, add_special_tokens=special)
+        return list(encoded.ids), list(encoded.offsets)
+
+    @property
+    def chats(self) -> bool:
+        """Whether it has a chat template."""
+        return self._template is not None
+
+    @property
+    def end(self) -> int | None:
+        """The token that ends a text."""
+        mark = self._marks.get("eos_token")
+        return None if mark is None else self._tokenizer.token_to_id(mark)
+
+    @cached_property
+    def special(self) -> frozenset[int]:
+        """Tokens that are marks and no text, such as the end of a turn."""
+        return frozenset(
+            i for i, t in self._tokenizer.get_added_tokens_decoder().items() if t.special
+        )
 
 
 def _refuse(message: str) -> None:

@@ -23,5 +23,6 @@ class Base(DeclarativeBase):
         datetime: DateTime(timezone=True),
         dict[str, Any]: JSONB,
         list[str]: ARRAY(Text),
+        list[dict[str, Any]]: JSONB,
         bytes: LargeBinary,
     }

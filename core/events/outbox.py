@@ -47,6 +47,13 @@ fact AS (
            jsonb_build_object('id', 'resp_' || substr(m.id, 5))
     FROM moved m JOIN responses r ON r.job_id = m.id
     WHERE m.state IN ('succeeded', 'failed', 'cancelled', 'expired')
+    UNION ALL
+    -- OpenAI's clients know of no expired one.
+    SELECT id, tenant_id,
+           'fine_tuning.job.' || CASE WHEN state = 'expired' THEN 'failed' ELSE state END,
+           'evt_' || substr(id, 5) || '_' || seq || '_finetune',
+           jsonb_build_object('id', 'ftjob-' || substr(id, 5))
+    FROM moved WHERE kind = 'finetune' AND state IN ('succeeded', 'failed', 'cancelled', 'expired')
 ), notice AS (
     INSERT INTO webhook_deliveries (id, tenant_id, endpoint_id, event_id, event_type, body)
     SELECT 'wd_' || replace(gen_random_uuid()::text, '-', ''), t.tenant_id, e.id, t.event_id,

@@ -8,6 +8,8 @@ import orjson
 QUEUED = "job.queued"
 STARTED = "job.started"
 REQUEUED = "job.requeued"
+PAUSED = "job.paused"
+RESUMED = "job.resumed"
 SUCCEEDED = "job.succeeded"
 FAILED = "job.failed"
 CANCELLED = "job.cancelled"
@@ -16,11 +18,16 @@ EXPIRED = "job.expired"
 SNAPSHOT = "snapshot"
 OUTPUT_DELTA = "output.delta"
 PROGRESS = "progress"
+METRICS = "metrics"
+CHECKPOINT = "checkpoint"
+# What an attempt says; the next one must know it all.
+SAID = frozenset({OUTPUT_DELTA, PROGRESS, METRICS, CHECKPOINT})
 
 TERMINAL = frozenset({SUCCEEDED, FAILED, CANCELLED, EXPIRED})
 BATCH_ENDED = tuple(f"batch.{s}" for s in ("completed", "failed", "expired", "cancelled"))
-FACTS = (QUEUED, STARTED, REQUEUED, SUCCEEDED, FAILED, CANCELLED, EXPIRED)
+FACTS = (QUEUED, STARTED, REQUEUED, PAUSED, RESUMED, SUCCEEDED, FAILED, CANCELLED, EXPIRED)
 # What webhooks also hear at the end of a job that is a response (core/events/outbox.py).
+FINE_TUNED = tuple(f"fine_tuning.job.{s}" for s in ("succeeded", "failed", "cancelled"))
 RESPONSES = ("response.completed", "response.failed", "response.cancelled", "response.incomplete")
 
 

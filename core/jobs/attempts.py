@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.types import Integer, Text
 
 from core.catalog.prices import FREE, Prices
+from core.catalog.versions import PUBLISH
 from core.events import outbox, types
-from core.jobs.job import State
+from core.jobs.job import FAR, State
 from core.ledger.entries import SETTLE, prices
 
 # Numbers an attempt may use beyond the last one Postgres vouches for. At the shortest flush interval
@@ -32,7 +33,8 @@ _FACT_OF = {
 class Claim:
     """A job that is ours until the lease runs out: what to do, and what earlier attempts did.
 
-    `prices`: those of its ledger row, when it has a cap on its cost.
+    `prices`: those of its ledger row, when it has a cap on its cost. `adapter`: the digest of the one that
+    its model is served with; empty: none.
     """
 
     id: str
@@ -51,6 +53,7 @@ class Claim:
     waited_s: float
     priority: str = "interactive"
     prices: Prices = FREE
+    adapter: str = ""
 
 
 @dataclass(slots=True)
@@ -96,7 +99,7 @@ _CLAIM = outbox.recorded(
             started_at = coalesce(started_at, now()), seq = seq + 1, seq_ceiling = seq + 1 + {SEQ_RESERVE}
         WHERE id = ANY(:ids) AND state = 'queued' AND available_at <= now()
           AND (deadline IS NULL OR deadline > now())
-        RETURNING {outbox.FACT}, model, priority, spec, progress, failures, seq_ceiling,
+        RETURNING {outbox.FACT}, model, adapter, priority, spec, progress, failures, seq_ceiling,
             extract(epoch FROM deadline - now())::float8 AS deadline_in_s,
             extract(epoch FROM now() - created_at)::float8 AS waited_s,
             CASE WHEN spec ->> 'max_cost' IS NOT NULL THEN {prices("jobs.id")} END AS prices,
@@ -115,7 +118,7 @@ async def claim(
         Claim(
             r.id, worker_id, r.tenant_id, r.kind, r.model, r.attempt, r.failures, r.seq, r.seq_ceiling,
             r.spec, r.progress, r.at, r.deadline_in_s, r.waited_s,
-            r.priority, FREE if r.prices is None else Prices(*r.prices),
+            r.priority, FREE if r.prices is None else Prices(*r.prices), r.adapter or "",
         )
         for r in rows
     ]  # fmt: skip
@@ -128,7 +131,8 @@ _RENEW = text(
                             THEN j.progress ELSE v.progress END
         FROM unnest(:ids, :attempts, :seqs, cast(:progress AS jsonb[])) AS v(id, attempt, seq, progress)
         WHERE j.id = v.id AND j.attempt = v.attempt AND j.state = 'running'
-        RETURNING j.id, j.cancel_requested_at IS NOT NULL AS cancel, j.seq_ceiling"""  # noqa: S608 - only constants are formatted in
+        RETURNING j.id, j.cancel_requested_at IS NOT NULL AS cancel, j.seq_ceiling,
+            j.pause_requested_at IS NOT NULL AS pause"""  # noqa: S608 - only constants are formatted in
 ).bindparams(
     bindparam("ids", type_=ARRAY(Text)),
     bindparam("attempts", type_=ARRAY(Integer)),
@@ -140,6 +144,7 @@ _RENEW = text(
 @dataclass(frozen=True, slots=True)
 class Renewed:
     cancel: bool
+    pause: bool
     seq_ceiling: int
 
 
@@ -157,17 +162,30 @@ async def renew(
             "progress": [orjson.dumps(r.progress).decode() for r in renewals],
         },
     )
-    return {r.id: Renewed(r.cancel, r.seq_ceiling) for r in rows}
+    return {r.id: Renewed(r.cancel, r.pause, r.seq_ceiling) for r in rows}
 
 
-_CANCELS = text(
-    """SELECT id FROM jobs WHERE id = ANY(:ids) AND cancel_requested_at IS NOT NULL"""
+_WISHES = text(
+    """SELECT id, cancel_requested_at IS NOT NULL AS cancel FROM jobs
+       WHERE id = ANY(:ids) AND (cancel_requested_at IS NOT NULL OR pause_requested_at IS NOT NULL)"""
 ).bindparams(bindparam("ids", type_=ARRAY(Text)))
 
 
-async def cancels(session: AsyncSession, job_ids: Sequence[str]) -> set[str]:
-    """Which of these a client wants cancelled: the slow path beside the Redis hint."""
-    return set((await session.scalars(_CANCELS, {"ids": list(job_ids)})).all())
+async def wishes(session: AsyncSession, job_ids: Sequence[str]) -> dict[str, bool]:
+    """Which of these a client wants stopped, True: cancelled, False: paused. The slow path beside the hint."""
+    rows = await session.execute(_WISHES, {"ids": list(job_ids)})
+    return {r.id: r.cancel for r in rows}
+
+
+_BEFORE_US = text(
+    """SELECT EXISTS (SELECT FROM jobs WHERE queue = ANY(:queues) AND state = 'queued' AND rank < :rank
+                        AND available_at <= now())"""
+).bindparams(bindparam("queues", type_=ARRAY(Text)))
+
+
+async def outranked(session: AsyncSession, queues: Sequence[str], rank: int) -> bool:
+    """Whether a job of a higher priority than `rank` waits in one of these queues."""
+    return bool(await session.scalar(_BEFORE_US, {"queues": list(queues), "rank": rank}))
 
 
 _FINISH = outbox.recorded(
@@ -180,7 +198,7 @@ _FINISH = outbox.recorded(
         WHERE j.id = v.id AND j.attempt = v.attempt AND j.state = 'running'
         RETURNING {", ".join("j." + name for name in outbox.FACT.split(", "))},
             v.fact_type, v.fact_data, j.usage""",  # noqa: S608 - only constants are formatted in
-    SETTLE,
+    SETTLE + PUBLISH,
 ).bindparams(
     *(bindparam(n, type_=ARRAY(Text)) for n in ("ids", "states", "facts")),
     *(bindparam(n, type_=ARRAY(Text)) for n in ("results", "usages", "errors", "data")),
@@ -213,7 +231,10 @@ async def finish(session: AsyncSession, outcomes: Sequence[Outcome]) -> dict[str
 
 _REQUEUE = outbox.recorded(
     f"""UPDATE jobs SET state = 'queued', lease_until = NULL, worker_id = NULL, rung_at = NULL,
-            available_at = now() + make_interval(secs => :pause), seq = :seq,
+            -- A pause that was asked for holds, whatever ended the attempt.
+            available_at = CASE WHEN pause_requested_at IS NULL OR cancel_requested_at IS NOT NULL
+                                THEN now() + make_interval(secs => :pause)
+                                ELSE {FAR} END, seq = :seq,
             seq_ceiling = :seq, failures = failures + :charge, progress = :progress
         WHERE id = :id AND attempt = :attempt AND state = 'running'
         RETURNING {outbox.FACT}, 'job.requeued' AS fact_type,

@@ -43,8 +43,15 @@ class State(StrEnum):
 TERMINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.EXPIRED})
 
 
-# core.jobs.inference.partial in SQL: what a client may see of an answer that no worker will finish.
-PARTIAL = """CASE WHEN progress ? 'text' THEN jsonb_build_object('text', progress -> 'text') ||
+# A paused job waits until then; far enough for anybody, and a time that every driver reads.
+FAR = "timestamptz '9999-01-01 00:00:00+00'"
+
+# What a client may see of a job that no worker will finish, in SQL: `partial` of each kind.
+PARTIAL = """CASE WHEN kind = 'finetune' THEN (
+        SELECT jsonb_object_agg(key, value) FROM jsonb_each(progress)
+        WHERE key IN ('phase', 'metrics', 'validation', 'checkpoint', 'estimate', 'hyperparameters', 'data'))
+    WHEN kind = 'dataset' THEN progress
+    WHEN progress ? 'text' THEN jsonb_build_object('text', progress -> 'text') ||
     CASE WHEN progress ? 'choices' OR progress ? 'logprobs' THEN jsonb_build_object('choices',
         jsonb_build_array(progress - 'choices' - 'tokens' - 'finish' - 'took' || jsonb_build_object('index', 0))
         || coalesce((SELECT jsonb_agg(c - 'tokens' - 'finish')
@@ -52,7 +59,7 @@ PARTIAL = """CASE WHEN progress ? 'text' THEN jsonb_build_object('text', progres
     ELSE jsonb_build_object() END END"""
 
 # core.jobs.inference.usage in SQL, for the same jobs.
-USAGE = """CASE WHEN kind <> 'batch' THEN (
+USAGE = """CASE WHEN kind NOT IN ('batch', 'dataset') THEN (
     SELECT jsonb_build_object('prompt_tokens', t.asked, 'completion_tokens', t.said,
         'total_tokens', t.asked + t.said, 'cached_tokens', t.cached, 'engine_seconds', t.seconds)
     FROM (SELECT coalesce((progress #>> '{took,prompt_tokens}')::bigint, 0) AS asked,
@@ -70,6 +77,9 @@ class Job(Base):
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     kind: Mapped[str] = mapped_column(String(32))
     model: Mapped[str]
+    adapter: Mapped[str | None] = mapped_column(
+        String(64), comment="the artefact it was accepted with, for all its attempts; null: none"
+    )
     priority: Mapped[str] = mapped_column(String(16))
     rank: Mapped[int] = mapped_column(SmallInteger, comment="priority as a number, 0 first")
     queue: Mapped[str] = mapped_column(comment="the Celery queue: kind.class.model")
@@ -94,6 +104,9 @@ class Job(Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     cancel_requested_at: Mapped[datetime | None]
+    pause_requested_at: Mapped[datetime | None] = mapped_column(
+        comment="until it is resumed: queued and not to be had, or running and about to be"
+    )
 
     attempt: Mapped[int] = mapped_column(server_default="0")
     failures: Mapped[int] = mapped_column(server_default="0", comment="charged attempts")
@@ -147,6 +160,10 @@ class Job(Base):
             postgresql_where=text("finished_at IS NOT NULL"),
         ),
     )
+
+    @property
+    def paused(self) -> bool:
+        return self.state == State.QUEUED and self.pause_requested_at is not None
 
 
 class JobEvent(Base):

@@ -9,14 +9,18 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from core.catalog.models import Served
 from core.config import Settings
-from core.jobs import batch, embedding, inference
+from core.jobs import batch, dataset, embedding, finetune, inference
 from core.jobs.batch import BatchSpec
 from core.jobs.caching import CacheWish
+from core.jobs.dataset import DatasetSpec
 from core.jobs.embedding import EmbeddingSpec
+from core.jobs.finetune import FinetuneSpec
 from core.jobs.inference import InferenceSpec
 from core.jobs.sampling import no_nul
 
-KINDS = (inference.KIND, embedding.KIND, batch.KIND)
+KINDS = (inference.KIND, embedding.KIND, batch.KIND, finetune.KIND, dataset.KIND)
+# Those whose attempts save where they are when asked to stop: they can be paused, and give way.
+PAUSABLE = frozenset({finetune.KIND})
 Priority = Literal["interactive", "batch"]
 RANKS: dict[str, int] = {"interactive": 0, "batch": 1}
 _WINDOW = re.compile(r"([1-9]\d{0,6})([smhd])")
@@ -65,6 +69,20 @@ class EmbeddingJob(EmbeddingSpec, Envelope):
     kind: Literal["embedding"]
 
 
+class FinetuneJob(FinetuneSpec, Envelope):
+    """POST /v1/jobs with kind finetune."""
+
+    kind: Literal["finetune"]
+    priority: Priority = "batch"
+
+
+class DatasetJob(DatasetSpec, Envelope):
+    """POST /v1/jobs with kind dataset."""
+
+    kind: Literal["dataset"]
+    priority: Priority = "batch"
+
+
 class BatchStep(BatchSpec, Envelope):
     """A step of a batch: made by the platform, never by a client."""
 
@@ -72,9 +90,11 @@ class BatchStep(BatchSpec, Envelope):
 
 
 # What clients may submit.
-JobSpec = Annotated[InferenceJob | EmbeddingJob, Field(discriminator="kind")]
+JobSpec = Annotated[
+    InferenceJob | EmbeddingJob | FinetuneJob | DatasetJob, Field(discriminator="kind")
+]
 # What the platform may.
-AnySpec = InferenceJob | EmbeddingJob | BatchStep
+AnySpec = InferenceJob | EmbeddingJob | FinetuneJob | DatasetJob | BatchStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +110,8 @@ def limits(kind: str, settings: Settings) -> Limits:
         # All make progress many times a second, so the same silence means the same thing.
         case inference.KIND | embedding.KIND | batch.KIND:
             return Limits(settings.inference_lease_s, settings.inference_heartbeat_s)
+        case finetune.KIND | dataset.KIND:
+            return Limits(settings.training_lease_s, settings.training_heartbeat_s)
     raise ValueError(f"unknown kind {kind!r}")
 
 
@@ -98,7 +120,7 @@ def reservation(spec: AnySpec, model: Served) -> int:
     match spec:
         case InferenceJob():
             return spec.reservation(model.context)
-        case EmbeddingJob():
+        case EmbeddingJob() | FinetuneJob() | DatasetJob():
             return spec.reservation()
         case BatchStep():
             return spec.tokens
@@ -109,15 +131,19 @@ def asked_tokens(spec: AnySpec) -> int:
     match spec:
         case InferenceJob():
             return spec.asked_tokens
-        case EmbeddingJob():
+        case EmbeddingJob() | FinetuneJob():
             return spec.reservation()
-        case BatchStep():
+        case BatchStep() | DatasetJob():
             return 0
 
 
 def cost_cap(spec: AnySpec) -> Decimal | None:
     """The most that a job may cost."""
-    return None if isinstance(spec, BatchStep) else spec.max_cost
+    match spec:
+        case InferenceJob() | EmbeddingJob():
+            return spec.max_cost
+        case FinetuneJob() | DatasetJob() | BatchStep():
+            return None
 
 
 def usage(kind: str, progress: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -129,6 +155,10 @@ def usage(kind: str, progress: dict[str, Any] | None) -> dict[str, Any] | None:
             return None  # an attempt that ends without its vectors leaves nothing to charge for
         case batch.KIND:
             return None  # its lines are charged to the batch
+        case finetune.KIND:
+            return finetune.usage(progress)
+        case dataset.KIND:
+            return None  # no model runs
     raise ValueError(f"unknown kind {kind!r}")
 
 
@@ -148,6 +178,10 @@ def partial(kind: str, progress: dict[str, Any] | None) -> dict[str, Any] | None
             return None  # there is no half of a vector
         case batch.KIND:
             return None  # its batch shows what there is
+        case finetune.KIND:
+            return finetune.partial(progress)
+        case dataset.KIND:
+            return dataset.partial(progress)
     raise ValueError(f"unknown kind {kind!r}")
 
 
@@ -160,6 +194,10 @@ def join(kind: str, progress: dict[str, Any] | None, said: list[dict[str, Any]])
             return embedding.join(progress, said)
         case batch.KIND:
             return batch.join(progress, said)
+        case finetune.KIND:
+            return finetune.join(progress, said)
+        case dataset.KIND:
+            return dataset.join(progress, said)
     raise ValueError(f"unknown kind {kind!r}")
 
 
@@ -172,5 +210,12 @@ def window_s(value: str) -> int:
 
 
 def queue_name(kind: str, priority: str, model: str) -> str:
-    """The Celery queue of a job: by kind, class and model."""
+    """The Celery queue of a job: by kind, class and model; a worker that trains takes any model."""
+    if kind in (finetune.KIND, dataset.KIND):
+        return f"{kind}.{priority}"
     return f"{kind}.{priority}.{model}"
+
+
+def queue_of(spec: AnySpec, model: Served) -> str:
+    """Where a job on this model waits: with those of the model whose workers answer for it."""
+    return queue_name(spec.kind, spec.priority, model.runs_on or model.name)

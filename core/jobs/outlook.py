@@ -18,7 +18,7 @@ from core.jobs.line import Ahead, Line
 
 # Counting further costs more than the number is worth to a client.
 POSITION_CAP = 10_000
-WaitingFor = Literal["worker", "slot", "backoff", "turn"]
+WaitingFor = Literal["worker", "slot", "backoff", "turn", "paused"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,8 @@ def _ahead(line: Line, job: Job, row: Any) -> Ahead | None:
 
 
 def _queued(line: Line, job: Job, row: Any) -> Outlook:
+    if job.paused:
+        return Outlook(None, "paused", "It goes on once it is resumed.")
     ahead = _ahead(line, job, row)
     backoff_s = (job.available_at - line.at).total_seconds()
     position = POSITION_CAP if ahead is None else min(ahead.jobs + 1, POSITION_CAP)

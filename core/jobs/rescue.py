@@ -129,8 +129,9 @@ async def _said(
         if entry.event.seq != last + 1:
             break
         last += 1
-        if entry.event.type == types.OUTPUT_DELTA:
-            said.append(orjson.loads(entry.event.body)["data"] | live.tokens(entry.private))
+        if entry.event.type in types.SAID:
+            data = orjson.loads(entry.event.body)["data"]
+            said.append({"event": entry.event.type} | data | live.tokens(entry.private))
     progress = kinds.join(row.kind, row.progress, said) if said else row.progress
     # Asked again: Redis may have lost everything since, and then the fence found nothing to read.
     if intact_since < row.began and await events.intact_since(now) == intact_since:
@@ -151,6 +152,22 @@ _EXPIRE = outbox.recorded(
 async def expire_queued(session: AsyncSession) -> list[str]:
     """End queued jobs whose completion window is over, with what there is of them."""
     return [row.id for row in await session.execute(_EXPIRE)]
+
+
+_STRAND = outbox.recorded(
+    f"""UPDATE jobs SET state = 'failed', finished_at = now(), seq = seq + 1, rung_at = NULL,
+            result = {PARTIAL}, usage = {USAGE}, error = cast(:error AS jsonb)
+        WHERE queue = ANY(:queues) AND state = 'queued'
+        RETURNING {outbox.FACT}, usage, 'job.failed' AS fact_type,
+            jsonb_build_object('error', error) AS fact_data""",  # noqa: S608 - only constants are formatted in
+    SETTLE,
+).bindparams(bindparam("queues", type_=ARRAY(Text)))
+
+
+async def strand(session: AsyncSession, queues: Sequence[str], error: dict[str, str]) -> int:
+    """End what waits in these queues, for which there will be no worker. Returns how many jobs that were."""
+    asked = {"queues": list(queues), "error": orjson.dumps(error).decode()}
+    return len((await session.execute(_STRAND, asked)).all())
 
 
 _DEAD = text(

@@ -1,5 +1,6 @@
 """The client's verbs: submit, get, list, cancel. A tenant sees its own jobs and no others."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from sqlalchemy import select, text
@@ -37,8 +38,11 @@ async def submit(
 
 async def get(session: AsyncSession, caller: Caller, job_id: str) -> Job:
     """Raises NotFound for a job that is not there or not this tenant's: the two look the same."""
+    # populate_existing: what moves a job is plain SQL, and one that was read before it would be shown as it was.
     job = await session.scalar(
-        select(Job).where(Job.id == job_id, Job.tenant_id == caller.tenant_id)
+        select(Job)
+        .where(Job.id == job_id, Job.tenant_id == caller.tenant_id)
+        .execution_options(populate_existing=True)
     )
     if job is None:
         raise _missing(job_id)
@@ -79,13 +83,19 @@ async def listed(
     kind: str | None = None,
     after: str | None = None,
     limit: int = 20,
+    labels: Mapping[str, str] | None = None,
 ) -> tuple[list[Job], bool]:
-    """Newest first, from below `after`. Returns the page and whether there is more."""
+    """Newest first, from below `after`. Returns the page and whether there is more.
+
+    `labels`: only jobs that have all these pairs of metadata; an empty mapping: only jobs that have none.
+    """
     query = select(Job).where(Job.tenant_id == caller.tenant_id).order_by(Job.id.desc())
     if state is not None:
         query = query.where(Job.state == state)
     if kind is not None:
         query = query.where(Job.kind == kind)
+    if labels is not None:
+        query = query.where(Job.labels.contains(labels) if labels else Job.labels == {})
     if after is not None:
         query = query.where(Job.id < after)
     jobs = list((await session.scalars(query.limit(limit + 1))).all())

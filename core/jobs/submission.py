@@ -26,7 +26,7 @@ from core.jobs.kinds import (
     AnySpec,
     asked_tokens,
     cost_cap,
-    queue_name,
+    queue_of,
     reservation,
     window_s,
 )
@@ -154,16 +154,16 @@ def _replay(wish: Wish, first: tuple[bytes, Job]) -> Submitted | Conflict:
 
 
 _INSERT = outbox.recorded(
-    f"""INSERT INTO jobs (id, tenant_id, kind, model, priority, rank, queue, key_id,
+    f"""INSERT INTO jobs (id, tenant_id, kind, model, adapter, priority, rank, queue, key_id,
                           reserved_tokens, spec, metadata, deadline)
-        SELECT v.id, v.tenant, v.kind, v.model, v.priority, v.rank, v.queue, v.key, v.tokens, v.spec, v.labels,
-               now() + make_interval(secs => v.win)
-        FROM unnest(:ids, :tenants, :kinds, :models, :priorities, :ranks, :queues, :keys, :tokens,
+        SELECT v.id, v.tenant, v.kind, v.model, v.adapter, v.priority, v.rank, v.queue, v.key, v.tokens, v.spec,
+               v.labels, now() + make_interval(secs => v.win)
+        FROM unnest(:ids, :tenants, :kinds, :models, :adapters, :priorities, :ranks, :queues, :keys, :tokens,
                     cast(:specs AS jsonb[]), cast(:labels AS jsonb[]), :windows)
-             AS v(id, tenant, kind, model, priority, rank, queue, key, tokens, spec, labels, win)
+             AS v(id, tenant, kind, model, adapter, priority, rank, queue, key, tokens, spec, labels, win)
         RETURNING {outbox.FACT}, created_at, available_at, deadline, key_id, model, reserved_tokens,
                   'job.queued' AS fact_type, jsonb_build_object('queue', queue) AS fact_data""",  # noqa: S608 - only constants are formatted in
-    reserve("unnest(:ids, :asked, :caps) AS w(id, asked, cap)"),
+    reserve("unnest(:ids, :asked, :caps, :priced) AS w(id, asked, cap, priced)"),
 ).bindparams(
     *(
         bindparam(name, type_=ARRAY(Text))
@@ -172,6 +172,8 @@ _INSERT = outbox.recorded(
             "tenants",
             "kinds",
             "models",
+            "adapters",
+            "priced",
             "priorities",
             "queues",
             "keys",
@@ -197,6 +199,9 @@ async def _insert(session: AsyncSession, new: Sequence[tuple[Wish, str]]) -> dic
             "tenants": [j.tenant_id for j in jobs.values()],
             "kinds": [j.kind for j in jobs.values()],
             "models": [j.model for j in jobs.values()],
+            "adapters": [j.adapter for j in jobs.values()],
+            # What is put on top of a model costs what the model does.
+            "priced": [w.model.runs_on or w.model.name for w, _ in new],
             "priorities": [j.priority for j in jobs.values()],
             "ranks": [j.rank for j in jobs.values()],
             "queues": [j.queue for j in jobs.values()],
@@ -226,9 +231,11 @@ def _job(wish: Wish, job_id: str) -> Job:
         tenant_id=wish.caller.tenant_id,
         kind=spec.kind,
         model=wish.model.name,
+        # Pinned: whatever an alias points to later, every attempt answers with the same weights.
+        adapter=wish.model.adapter or None,
         priority=spec.priority,
         rank=RANKS[spec.priority],
-        queue=queue_name(spec.kind, spec.priority, wish.model.name),
+        queue=queue_of(spec, wish.model),
         state="queued",
         key_id=wish.caller.key_id or None,
         reserved_tokens=reservation(spec, wish.model),

@@ -19,7 +19,8 @@ def prices(subject: str) -> str:
 def reserve(wished: str) -> str:
     """For `outbox.recorded(move, also)` of a statement that makes jobs and returns key_id, model, reserved_tokens.
 
-    `wished`: SQL of rows (id, asked, cap), the prompt's tokens as guessed and the most it may cost.
+    `wished`: SQL of rows (id, asked, cap, priced): the prompt's tokens as guessed, the most it may cost, and
+    the served model whose prices it has.
     """
     return f""", reserved AS (
     INSERT INTO ledger (id, tenant_id, key_id, model, kind, price_in, price_out, price_cached,
@@ -29,7 +30,7 @@ def reserve(wished: str) -> str:
            least(w.cap, 0.000001 * (
                least(w.asked, m.reserved_tokens) * coalesce(p.price_in, 0)
                + greatest(m.reserved_tokens - w.asked, 0) * coalesce(p.price_out, 0)))
-    FROM moved m JOIN {wished} ON w.id = m.id LEFT JOIN models p ON p.name = m.model
+    FROM moved m JOIN {wished} ON w.id = m.id LEFT JOIN models p ON p.name = w.priced
     WHERE m.kind <> 'batch'
 )"""  # noqa: S608 - only constants are formatted in
 
@@ -59,7 +60,7 @@ _OPEN = text(
                            reserved_tokens, reserved_cost)
        SELECT b.id, b.tenant_id, b.key_id, b.model, 'batch', coalesce(p.price_in, 0),
               coalesce(p.price_out, 0), coalesce(p.price_cached, 0), 0, 0
-       FROM batches b LEFT JOIN models p ON p.name = b.model WHERE b.id = :id"""
+       FROM batches b LEFT JOIN models p ON p.name = coalesce(b.runs_on, b.model) WHERE b.id = :id"""
 )
 _RESERVE = text(
     """UPDATE ledger l SET

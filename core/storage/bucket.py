@@ -31,30 +31,34 @@ class _Cut(Exception):
     """Tells the writing side that no more will come, so that it takes back what it sent."""
 
 
+def store_of(settings: Settings, bucket: str, prefix: str = "") -> S3Store:
+    given: dict[str, Any] = {
+        "prefix": prefix,
+        "endpoint": settings.s3_endpoint,
+        "access_key_id": settings.aws_access_key_id,
+        "secret_access_key": settings.aws_secret_access_key,
+        "region": settings.aws_region,
+    }
+    return S3Store(
+        bucket,
+        # For one request, which is short whatever the size of the file: a part, or a piece.
+        client_options={
+            "connect_timeout": "2s",
+            "timeout": "30s",
+            "allow_http": settings.s3_endpoint.startswith("http://"),
+        },
+        retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=10)},
+        # What is not set is left to the library: a host's role, web identity.
+        **{name: value for name, value in given.items() if value},
+    )
+
+
 class Bucket:
     """s3://bucket/prefix; keys and region as the settings or the environment of a host say."""
 
     def __init__(self, settings: Settings) -> None:
         url = urlsplit(settings.storage_url)
-        given: dict[str, Any] = {
-            "prefix": url.path.strip("/"),
-            "endpoint": settings.s3_endpoint,
-            "access_key_id": settings.aws_access_key_id,
-            "secret_access_key": settings.aws_secret_access_key,
-            "region": settings.aws_region,
-        }
-        self._store = S3Store(
-            url.netloc,
-            # For one request, which is short whatever the size of the file: a part, or a piece.
-            client_options={
-                "connect_timeout": "2s",
-                "timeout": "30s",
-                "allow_http": settings.s3_endpoint.startswith("http://"),
-            },
-            retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=10)},
-            # What is not set is left to the library: a host's role, web identity.
-            **{name: value for name, value in given.items() if value},
-        )
+        self._store = store_of(settings, url.netloc, url.path.strip("/"))
 
     async def write(self, key: str, chunks: AsyncIterable[bytes]) -> Stored:
         measured = Measured(chunks)
@@ -62,7 +66,7 @@ class Bucket:
         while len(first) < PART and (piece := await anext(rest, None)) is not None:
             first += piece
         if len(first) < PART:
-            with _told():
+            with told():
                 await obstore.put_async(self._store, checked(key), bytes(first))
         else:
             await self._in_parts(checked(key), bytes(first), rest)
@@ -83,7 +87,7 @@ class Bucket:
             async for piece in rest:
                 await _hand(queue, piece, putting)
             await _hand(queue, None, putting)
-            with _told():
+            with told():
                 await asyncio.shield(putting)
         except BaseException:
             await _abort(queue, putting)
@@ -98,7 +102,7 @@ class Bucket:
         # restart of the store.
         while start < end:
             until = min(end, start + READ)
-            with _told(reading=True):
+            with told(reading=True):
                 piece = await obstore.get_range_async(
                     self._store, checked(key), start=start, end=until
                 )
@@ -107,17 +111,17 @@ class Bucket:
 
     async def size(self, key: str) -> int | None:
         try:
-            with _told(reading=True):
+            with told(reading=True):
                 return int((await obstore.head_async(self._store, checked(key)))["size"])
         except NotFound:
             return None
 
     async def delete(self, *keys: str) -> None:
-        with _told():
+        with told():
             await obstore.delete_async(self._store, [checked(key) for key in keys])
 
     async def listed(self, prefix: str) -> AsyncIterator[Found]:
-        with _told():
+        with told():
             async for page in obstore.list(self._store, prefix):
                 for found in page:
                     yield Found(found["path"], found["last_modified"])
@@ -126,7 +130,7 @@ class Bucket:
         """Parts of uploads never completed are the bucket's own to clear: docs/decisions/0008."""
 
     async def check(self) -> None:
-        with _told():
+        with told():
             async for _ in obstore.list(self._store, "check"):
                 return
 
@@ -144,7 +148,7 @@ async def _hand(queue: _Queue, piece: bytes | None, putting: asyncio.Future[Any]
     try:
         await asyncio.wait({handing, putting}, return_when=asyncio.FIRST_COMPLETED)
         if putting.done() and piece is not None:
-            with _told():
+            with told():
                 await putting
     finally:
         handing.cancel()
@@ -160,7 +164,7 @@ async def _abort(queue: _Queue, putting: asyncio.Future[Any]) -> None:
 
 
 @contextmanager
-def _told(*, reading: bool = False) -> Iterator[None]:
+def told(*, reading: bool = False) -> Iterator[None]:
     """The library's errors as ours."""
     try:
         yield

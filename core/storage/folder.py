@@ -85,6 +85,11 @@ class Folder:
             for path in (self._root / WRITING).glob("*"):
                 if path.stat().st_mtime < before:
                     path.unlink(missing_ok=True)
+            # Checkpoints are three folders deep, and each folder is used once; the innermost go first.
+            for folder in sorted(self._root.glob("*/*/**/"), reverse=True):
+                if folder.stat().st_mtime < before:
+                    with suppress(OSError):
+                        folder.rmdir()
 
         await self._do(unlink)
 
@@ -101,7 +106,9 @@ class Folder:
         return self._root / checked(key)
 
     def _walked(self, prefix: str) -> Iterator[Found]:
-        for path in (self._root / prefix).glob("*"):
+        for path in (self._root / prefix).rglob("*"):
+            if path.is_dir():
+                continue
             try:
                 modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
             except FileNotFoundError:

@@ -16,13 +16,22 @@ Answer = TypeVar("Answer")
 
 
 def in_database(command: str, work: Callable[[AsyncSession], Awaitable[Answer]]) -> Answer:
-    """What `work` answers; what it refuses ends the command with 1."""
+    """What `work` answers, in one transaction; what it refuses ends the command with 1."""
+
+    async def run(database: Database) -> Answer:
+        async with database.begin() as session:
+            return await work(session)
+
+    return on_database(command, run)
+
+
+def on_database(command: str, work: Callable[[Database], Awaitable[Answer]]) -> Answer:
+    """What `work` answers, whose transactions are its own; what it refuses ends the command with 1."""
 
     async def run() -> Answer:
         database = Database(settings(), name="cli", pool=1)
         try:
-            async with database.begin() as session:
-                return await work(session)
+            return await work(database)
         finally:
             await database.close()
 

@@ -11,9 +11,11 @@ import typer
 import uvicorn
 
 from core.config import settings
+from infra.cli.finetune import finetune_app
 from infra.cli.jobs import jobs_app
 from infra.cli.keys import keys_app
 from infra.cli.models import models_app
+from infra.cli.plan import plan
 from infra.cli.tenants import tenants_app
 from infra.cli.usage import usage
 from infra.folder import FolderInUse
@@ -28,6 +30,8 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(tenants_app, name="tenants")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(models_app, name="models")
+finetune_app.command()(plan)
+app.add_typer(finetune_app, name="finetune")
 app.command()(usage)
 
 
@@ -36,6 +40,7 @@ class Kind(StrEnum):
 
     inference = "inference"
     embedding = "embedding"
+    finetune = "finetune"
     webhooks = "webhooks"
 
 
@@ -85,7 +90,7 @@ def control() -> None:
 
 @app.command()
 def worker(kind: Annotated[Kind, typer.Argument(help="What it runs.")]) -> None:
-    """Run jobs (inference, embedding) or deliver webhooks."""
+    """Run jobs (inference, embedding, finetune) or deliver webhooks."""
     load(f"workers.main:{kind.value}")()
 
 

@@ -20,7 +20,7 @@ from tests.rig import Rig
 # Not every rule fits into a schema (which models there are, what the context holds), so well-formed
 # input may be refused; it may not be answered with an error of ours, or in another shape than described.
 # Of each kind for each route; together about a minute.
-EXAMPLES = 40
+EXAMPLES = 15
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

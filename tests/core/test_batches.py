@@ -150,7 +150,7 @@ async def test_after_a_cancel_nothing_is_recorded(database: Database, caller: Ca
     assert (batch.status, batch.ending) == ("cancelling", "cancelled")
     assert not await record(database, batch_id, step, good(1))
     async with database.begin() as session:
-        assert await attempts.cancels(session, [step.id]) == {step.id}
+        assert await attempts.wishes(session, [step.id]) == {step.id: True}
 
 
 async def test_a_window_that_is_over_ends_the_batch_once(

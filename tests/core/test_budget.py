@@ -111,7 +111,9 @@ async def test_what_a_line_leaves_is_for_the_next_and_the_last_one_ends_the_batc
     assert [r.line for r in rows if r.state == "pending"] == list(range(4, 11))
     assert await take(database, batch_id, shard, 5) is Fit.ENDED
     async with database.begin() as session:
-        assert await attempts.cancels(session, [shard.id]) == {shard.id}, "the shards are stopped"
+        assert await attempts.wishes(session, [shard.id]) == {shard.id: True}, (
+            "the shards are stopped"
+        )
 
 
 async def test_an_attempt_that_begins_anew_gives_back_what_the_last_one_held(

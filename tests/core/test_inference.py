@@ -143,7 +143,9 @@ def test_several_answers_are_kept_apart() -> None:
 async def test_postgres_shows_a_partial_answer_as_python_does(
     db: Database, progress: dict[str, Any]
 ) -> None:
-    query = sql(f"SELECT {PARTIAL} FROM (SELECT cast(:p AS jsonb) AS progress) AS given")
+    query = sql(
+        f"SELECT {PARTIAL} FROM (SELECT 'inference' AS kind, cast(:p AS jsonb) AS progress) AS given"
+    )
     async with db.begin() as session:
         shown = await session.scalar(query, {"p": orjson.dumps(progress).decode()})
     assert shown == inference.partial(progress)

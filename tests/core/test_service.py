@@ -175,7 +175,7 @@ async def test_a_running_job_is_asked_and_ends_by_its_attempts_word(
     async with database.begin() as session:
         assert (await service.cancel(session, caller, job_id)).state == "running"
     async with database.begin() as session:
-        assert await attempts.cancels(session, [job_id]) == {job_id}
+        assert await attempts.wishes(session, [job_id]) == {job_id: True}
         await attempts.finish(session, [Outcome(job_id, 1, State.CANCELLED, claim.seq + 1)])
     async with database.begin() as session:
         assert (await service.cancel(session, caller, job_id)).state == "cancelled"
@@ -211,8 +211,8 @@ async def test_cancels_that_race_claims_leave_each_job_cancelled_or_asked(
     )
     for job, state, claim in zip(jobs, answers[::2], answers[1::2], strict=True):
         async with database.begin() as session:
-            asked = await attempts.cancels(session, [job])
-        assert asked == {job}, "the wish is kept, whoever came first"
+            asked = await attempts.wishes(session, [job])
+        assert asked == {job: True}, "the wish is kept, whoever came first"
         assert (state == "running") == (claim is not None)
 
 

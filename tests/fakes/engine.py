@@ -7,6 +7,8 @@ equals an undisturbed one. Marks in the prompt make it misbehave.
     [call NAME]  answers with a call of the tool NAME, as models write it
 
 Logprobs are made up from the token and its place. An answer that must have a form is the smallest one.
+With an adapter every token is another one, by the adapter's digest; one whose weights say "broken" is not loaded.
+So it is with a whole model that has a variant.json, {"variant": number}; number 13 does not load.
 """
 
 import asyncio
@@ -24,7 +26,8 @@ from typing import Any
 from core.catalog import tokenizer
 from core.catalog.models import Served
 from core.config import Settings
-from workers.engine import Chunk, EngineDead, Likely, Request
+from core.errors import Refused
+from workers.engine import AdapterBroken, Chunk, EngineDead, Likely, Request
 
 CALL = re.compile(r"\[call (\w+)\]")
 MARK = re.compile(r"\[(hang|die|crash|error)( once)?\]")
@@ -81,8 +84,15 @@ class ScriptedEngine:
         self._moved = time.monotonic()
         self._open = 0
         self.closed = 0
+        self._own = 0
+        self.adapters: dict[str, int] = {}
+        self.loads: list[str] = []
 
     async def start(self) -> Served:
+        variant = Path(self._settings.model) / "variant.json"
+        self._own = json.loads(variant.read_text())["variant"] if variant.exists() else 0
+        if self._own == 13:
+            raise Refused("scripted: this model does not load")
         return Served(self._settings.served_name, self._settings.model, CONTEXT)
 
     @cached_property
@@ -99,6 +109,7 @@ class ScriptedEngine:
         self._moved = time.monotonic() if self._open == 0 else self._moved
         self._open += 1
         try:
+            assert not request.adapter or request.adapter in self.adapters, "not loaded"
             mark = MARK.search(self._text.decode(request.prompt))
             history = list(request.prompt)
             script = self._script(request)
@@ -131,7 +142,10 @@ class ScriptedEngine:
             return request.forced[number]
         if script is not None:
             return script[number]
-        state = (history[-1] * 1103515245 + len(history) * 12345 + (request.seed or 0)) & 0x7FFFFFFF
+        own = self.adapters[request.adapter] if request.adapter else self._own
+        state = (
+            history[-1] * 1103515245 + len(history) * 12345 + (request.seed or 0) + own
+        ) & 0x7FFFFFFF
         return self._words[state % len(self._words)][0]
 
     def _script(self, request: Request) -> list[int] | None:
@@ -175,6 +189,20 @@ class ScriptedEngine:
                 raise EngineDead("scripted")
             case "error":
                 raise RuntimeError("scripted")
+
+    async def adapt(self, digest: str, folder: Path) -> None:
+        assert digest not in self.adapters, "loaded twice"
+        assert len(self.adapters) < self._settings.engine_loras, "more than there is room for"
+        await asyncio.sleep(0.01)
+        if b"broken" in (folder / "adapter_model.safetensors").read_bytes():
+            raise AdapterBroken(
+                f"The adapter {digest[:12]} cannot be applied to this model: scripted"
+            )
+        self.loads.append(digest)
+        self.adapters[digest] = int(digest[:6], 16) + 1
+
+    async def forget(self, digest: str) -> None:
+        del self.adapters[digest]
 
     def idle_s(self) -> float:
         return time.monotonic() - self._moved if self._open else 0.0

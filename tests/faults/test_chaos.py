@@ -1,6 +1,6 @@
 """Random faults of every kind under a steady load, then everything is healed and every invariant checked.
 
-PENSTOCK_CHAOS_SECONDS (default 60) says how long, PENSTOCK_SEED replays a run's choice of faults.
+PENSTOCK_CHAOS_SECONDS (default 40) says how long, PENSTOCK_SEED replays a run's choice of faults.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from tests.rig import Rig
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(0)]
 
-SECONDS = float(os.environ.get("PENSTOCK_CHAOS_SECONDS", "60"))
+SECONDS = float(os.environ.get("PENSTOCK_CHAOS_SECONDS", "40"))
 # Jobs a second; two cores that start a process every few seconds have little left.
 RATE = 4
 

@@ -33,7 +33,7 @@ from tests.reader import Reader
 from tests.rig import Rig
 from workers.context import Attempt, Voice
 
-HISTORIES = int(os.environ.get("PENSTOCK_FUZZ_HISTORIES", "100"))
+HISTORIES = int(os.environ.get("PENSTOCK_FUZZ_HISTORIES", "60"))
 STEPS = 18
 SEED = int(os.environ.get("PENSTOCK_SEED", random.SystemRandom().randrange(10**6)))
 

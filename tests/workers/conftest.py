@@ -10,9 +10,10 @@ from tests.fakes import webhooks as given
 from tests.fakes.postgres import database, postgres_url
 from tests.fakes.receiver import Receiver, receiver
 from tests.fakes.s3 import s3
+from tests.workers.real_engine import engine
 from workers.webhooks.handler import Runtime
 
-__all__ = ["database", "postgres_url", "s3"]
+__all__ = ["database", "engine", "postgres_url", "s3"]
 
 
 @pytest.fixture

@@ -1,21 +1,15 @@
 """The real engine behind the seam: forms, log probabilities, and answers that walk their way again."""
 
 import asyncio
-import importlib
 import json
 import math
-import warnings
-from collections.abc import AsyncIterator
 from typing import Any
 
 import jsonschema
 import pytest
-import pytest_asyncio
 
-from core.catalog import tokenizer
-from core.config import MODEL_FOLDER, Settings
-from core.ids import new_id
-from workers.engine import Chunk, Engine, Request
+from tests.workers.real_engine import PROMPT, TEXT, said
+from workers.engine import Engine
 
 pytestmark = [
     pytest.mark.engine,
@@ -23,8 +17,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-TEXT = tokenizer.load(str(MODEL_FOLDER))
-PROMPT = TEXT.encode("The river runs")
 SCHEMA = {
     "type": "object",
     "properties": {
@@ -45,34 +37,6 @@ WALKS: dict[str, dict[str, Any]] = {
     "schema": {"seed": 5, "temperature": 1.0, "form": {"json_schema": SCHEMA}, "max_tokens": 120},
     "regex": {"seed": 5, "temperature": 1.0, "form": {"regex": "[a-c]{5}-[0-9]{3}"}, "max_tokens": 30},
 }  # fmt: skip
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def engine() -> AsyncIterator[Engine]:
-    settings = Settings(
-        _env_file=None, engine_dtype="float32", engine_kv_cache_mb=64, engine_max_sequences=16
-    )
-    with warnings.catch_warnings():
-        # vLLM and torch warn of their own ways as they load.
-        warnings.simplefilter("ignore")
-        made: Engine = importlib.import_module("workers.vllm_engine").VllmEngine(settings)
-        await made.start()
-    yield made
-    await made.close()
-
-
-async def said(engine: Engine, **fields: Any) -> Chunk:
-    """The whole answer as one chunk."""
-    request = Request(id=new_id("r"), prompt=fields.pop("prompt", PROMPT), **fields)
-    chunks = [chunk async for chunk in engine.generate(request)]
-    return Chunk(
-        "".join(c.text for c in chunks),
-        [token for c in chunks for token in c.tokens],
-        chunks[-1].finish,
-        [one for c in chunks for one in c.logprobs],
-        next((c.prompt_logprobs for c in chunks if c.prompt_logprobs), None),
-        chunks[0].cached,
-    )
 
 
 @pytest.mark.parametrize("name", WALKS)

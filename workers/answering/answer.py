@@ -28,7 +28,7 @@ class Ask:
     """Who asks, and who hears of it. `request_id`: unlike every one the engine may still hold.
 
     `say(chunk, index, logprobs)`: more of an answer; `alive()`: the engine gave something. `prices`: what a cap
-    on the cost reckons with.
+    on the cost reckons with. `adapter`: what the engine puts on top of its model.
     """
 
     id: str
@@ -40,6 +40,7 @@ class Ask:
     say: Callable[[Chunk, int, list[dict[str, Any]]], None]
     alive: Callable[[], None]
     prices: Prices = FREE
+    adapter: str = ""
 
 
 @dataclass
@@ -237,6 +238,7 @@ def _request(ask: Ask, spec: InferenceSpec, prompt: Prompt, answer: Answer) -> R
         prompt_logprobs=spec.prompt_logprobs if answer.index == 0 else None,
         form=spec.form.model_dump(exclude_none=True) if spec.form is not None else None,
         forced=forced,
+        adapter=ask.adapter,
     )
 
 
@@ -271,6 +273,7 @@ async def _score(ask: Ask, spec: InferenceSpec, prompt: Prompt) -> None:
         max_tokens=1,
         prompt_logprobs=spec.prompt_logprobs,
         scope=ask.tenant_id,
+        adapter=ask.adapter,
     )
     async with contextlib.aclosing(_raw(ask, request, Answer(0), prompt)) as stream:
         async for _ in stream:

@@ -1,13 +1,15 @@
 """A line that wants answers written: its prompts, and how far each has come."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 from core.batches.lines import SPENT
 from core.batches.tables import Batch
+from core.catalog.models import Served
 from core.catalog.prices import Prices
+from core.catalog.versions import together
 from core.jobs import inference
 from core.jobs.kinds import InferenceJob
 from core.ledger.caps import check
@@ -65,14 +67,23 @@ class Answering:
 
     async def run(self) -> tuple[Any, dict[str, Any]]:
         self.tries += 1
-        for number, part in enumerate(self.parts):
-            if part.done is None:
-                part.done = await answered(self._ask(number), part.spec, part.prompt, part.answers)
+        async with self.worker.adapters.held(self.batch.adapter or ""):
+            for number, part in enumerate(self.parts):
+                if part.done is None:
+                    ask = self._ask(number)
+                    part.done = await answered(ask, part.spec, part.prompt, part.answers)
         done = [part.done for part in self.parts if part.done is not None]
         results, usages = [d[0] for d in done], [d[1] for d in done]
-        head = batch_lines.head(self.asked, self.id, self.batch.created_at, self.worker.model)
+        head = batch_lines.head(self.asked, self.id, self.batch.created_at, self._model())
         body = self.asked.answer(head | {"created": int(time.time())}, results, usages)
         return body, {n: sum(u.get(n, 0) for u in usages) for n in SPENT}
+
+    def _model(self) -> Served:
+        """As the API knows it, so that both say the same of themselves."""
+        base, adapter = self.worker.model, self.batch.adapter
+        if not adapter:
+            return base
+        return replace(base, name=self.batch.model, digest=together(base.digest, adapter))
 
     def took(self) -> dict[str, Any]:
         """Of prompts that have been in the engine."""
@@ -96,6 +107,7 @@ class Answering:
             say=_silent,
             alive=_silent_too,
             prices=self.prices,
+            adapter=self.batch.adapter or "",
         )
 
 

@@ -6,7 +6,7 @@ from core.batches import budget
 from core.batches.budget import Fit
 from workers.batch.line import Line
 from workers.context import Attempt
-from workers.process import Worker
+from workers.process import ModelWorker
 
 # Other shards, too, leave what their lines did not take.
 AGAIN_S = 0.1
@@ -15,7 +15,7 @@ AGAIN_S = 0.1
 class Budget:
     """One line at a time asks, so that a long one is not passed by the short ones behind it for ever."""
 
-    def __init__(self, worker: Worker, attempt: Attempt, batch_id: str) -> None:
+    def __init__(self, worker: ModelWorker, attempt: Attempt, batch_id: str) -> None:
         self._worker, self._batch_id = worker, batch_id
         self._job = (attempt.claim.id, attempt.claim.attempt)
         self._turn = asyncio.Lock()

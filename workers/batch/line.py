@@ -10,7 +10,7 @@ import structlog
 
 from core.batches.lines import Outcome
 from core.batches.tables import Batch
-from core.errors import InvalidInput, PenstockError, Retryable
+from core.errors import InvalidInput, PenstockError, Retryable, Unavailable
 from core.openai import batch_lines
 
 log = structlog.get_logger(__name__)
@@ -75,11 +75,12 @@ class Line:
         return self.work
 
     async def run(self) -> Outcome:
-        """Do what is still missing. A line the engine refuses fails alone; a dead engine is raised."""
+        """Do what is still missing. A line the engine refuses fails alone; a dead engine, and a store that is
+        away, are raised."""
         try:
             work = await self._work()
             body, usage = await work.run()
-        except Retryable:
+        except (Retryable, Unavailable):
             raise
         except InvalidInput as error:
             return self._whole(400, batch_lines.refused(error), self._took())

@@ -18,7 +18,7 @@ from core.jobs.batch import BatchSpec
 from core.openai.batch_lines import EMBEDDINGS, BadLine, Line, parsed
 from core.storage.seam import Storage
 from workers.context import Attempt
-from workers.process import Worker
+from workers.process import ModelWorker
 
 PAGE = 500
 # How many wrong lines are told of: a file with more has one mistake many times.
@@ -47,7 +47,7 @@ class Findings:
         return many or len(self.errors) >= MAX_ERRORS
 
 
-async def validate(worker: Worker, attempt: Attempt, spec: BatchSpec) -> None:
+async def validate(worker: ModelWorker, attempt: Attempt, spec: BatchSpec) -> None:
     """Ends with the batch in progress, its shards queued; or failed, each wrong line named."""
     batch = await _fresh(worker, attempt, spec.batch_id)
     if batch is None:
@@ -83,7 +83,7 @@ def _bounds(found: Findings) -> None:
         found.wrong("empty_file", "The file has no lines.", "input_file_id", None)
 
 
-async def _fresh(worker: Worker, attempt: Attempt, batch_id: str) -> Batch | None:
+async def _fresh(worker: ModelWorker, attempt: Attempt, batch_id: str) -> Batch | None:
     """The batch without what an earlier attempt put; None when it needs no validation any more."""
     claim = attempt.claim
     async with worker.db.begin() as session:
@@ -126,7 +126,9 @@ async def split(
         yield start, bytes(rest)
 
 
-def _look(worker: Worker, batch: Batch, found: Findings, start: int, raw: bytes | None) -> None:
+def _look(
+    worker: ModelWorker, batch: Batch, found: Findings, start: int, raw: bytes | None
+) -> None:
     if raw is None:
         limit = worker.settings.max_body_bytes
         message = f"This line has more than {limit} bytes."
@@ -145,10 +147,13 @@ def _look(worker: Worker, batch: Batch, found: Findings, start: int, raw: bytes 
     found.page.append(new)
 
 
-def _same_model(worker: Worker, batch: Batch, line: Line) -> None:
+def _same_model(worker: ModelWorker, batch: Batch, line: Line) -> None:
     """A batch is for one model: the one that its first line names."""
     if not line.model:
         raise BadLine("missing_model", "body.model must name a model.", "body.model")
+    if line.model == batch.named:
+        # An alias is the tenant's, and what it led to when the batch was made.
+        return
     try:
         named = models.resolve(
             line.model, [worker.model], worker.settings, param="body.model", kind=None
@@ -163,7 +168,7 @@ def _same_model(worker: Worker, batch: Batch, line: Line) -> None:
         )
 
 
-async def _put(worker: Worker, attempt: Attempt, batch_id: str, found: Findings) -> None:
+async def _put(worker: ModelWorker, attempt: Attempt, batch_id: str, found: Findings) -> None:
     if not found.page:
         return
     async with worker.db.begin() as session:
@@ -176,7 +181,7 @@ async def _put(worker: Worker, attempt: Attempt, batch_id: str, found: Findings)
         found.wrong("duplicate_custom_id", message, "custom_id", one.line)
 
 
-async def _decided(worker: Worker, attempt: Attempt, seen: Batch, found: Findings) -> None:
+async def _decided(worker: ModelWorker, attempt: Attempt, seen: Batch, found: Findings) -> None:
     claim = attempt.claim
     async with worker.db.begin() as session:
         batch = await moves.locked(session, seen.id)

@@ -28,7 +28,8 @@ async def handle(
     prompt.resumes(progress.get("took") or {})
     attempt.took = prompt.took
     answers = [Answer(i, **before.get(i, {})) for i in range(spec.n)]
-    return await answered(_ask(worker, attempt), spec, prompt, answers)
+    async with worker.adapters.held(attempt.claim.adapter):
+        return await answered(_ask(worker, attempt), spec, prompt, answers)
 
 
 def _ask(worker: InferenceWorker, attempt: Attempt) -> Ask:
@@ -54,4 +55,5 @@ def _ask(worker: InferenceWorker, attempt: Attempt) -> Ask:
         say=say,
         alive=alive,
         prices=claim.prices,
+        adapter=claim.adapter,
     )

@@ -14,12 +14,12 @@ from api.routes.openai.shapes import OPENAI
 from core.batches import service
 from core.batches.service import NewBatch
 from core.batches.view import shown
-from core.catalog import models
 from core.catalog.models import Served
 from core.errors import InvalidInput, Unavailable
 from core.files import service as files
 from core.files.tables import File
 from core.openai.batch_lines import kind_of
+from core.security.keys import Caller
 from core.security.limits import FREE, Cost
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"], responses=ERRORS, dependencies=[OPENAI])
@@ -55,13 +55,13 @@ async def create(
         file = await files.get(session, caller, new.input_file_id, param="input_file_id")
         service.check(new, file)
         known = await service.known(session, caller, new.key)
-    model = await _model(parts, file, kind_of(new.endpoint))
+    model, named = await _model(parts, caller, file, kind_of(new.endpoint))
     async with parts.limits.taken(caller, FREE if known else ONE) as taken:
         async with parts.db.begin() as session:
             await service.check_open(
                 session, caller, parts.settings.open_batches_per_tenant, new.key
             )
-            batch, replayed = await service.create(session, caller, new, model)
+            batch, replayed = await service.create(session, caller, new, model, named)
             batch = await service.get(session, caller, batch.id)
         taken.spare(ONE if replayed and not known else FREE)
     response = answer(shown(batch), 200, {"idempotency-replayed": "true"} if replayed else {})
@@ -69,8 +69,9 @@ async def create(
     return response
 
 
-async def _model(parts: Parts, file: File, kind: str) -> Served:
-    """The model that the first line names, whose workers run the batch; any of this kind when it names none.
+async def _model(parts: Parts, caller: Caller, file: File, kind: str) -> tuple[Served, str]:
+    """The model that the first line names, and the name it has there; any of this kind, and no name, when it
+    names none that there is.
 
     Raises InvalidInput for a model of another kind, Unavailable while there is none of this one.
     """
@@ -81,9 +82,8 @@ async def _model(parts: Parts, file: File, kind: str) -> Served:
         named = orjson.loads(first)["body"]["model"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
         named = ""
-    served = await parts.served()
     try:
-        return models.resolve(str(named), served, parts.settings, param="model", kind=kind)
+        return await parts.resolve(caller, str(named), kind=kind), str(named)
     except InvalidInput as error:
         if error.code == "model_not_suited":
             raise InvalidInput(
@@ -92,10 +92,11 @@ async def _model(parts: Parts, file: File, kind: str) -> Served:
                 code=error.code,
             ) from error
         # The worker of any finds that the lines name another and says so, line by line.
-        fitting = next((model for model in served if model.kind == kind), None)
+        offered = (await parts.offer(caller)).models
+        fitting = next((one for one in offered if one.kind == kind), None)
         if fitting is None:
             raise Unavailable(f"No model for {kind} is served yet; start a worker.") from None
-        return fitting
+        return fitting, ""
 
 
 async def _first(parts: Parts, file: File, most: int) -> bytes:

@@ -39,7 +39,7 @@ async def create(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """One ordinary job. Its id is in x-penstock-job; a client that leaves cancels it."""
-    model = await served(parts, body.model)
+    model = await served(parts, caller, body.model)
     spec = await _admitted(parts, model, body)
     told = body.told("flex" if spec.priority == "batch" else "default")
     with ExitStack() as seat:

@@ -33,7 +33,7 @@ async def create(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """One ordinary job a prompt, all or none. Their ids are in x-penstock-job; a client that leaves cancels them."""
-    model = await served(parts, body.model)
+    model = await served(parts, caller, body.model)
     if body.stream_options is not None and not body.stream:
         raise InvalidInput("stream_options needs stream: true", param="stream_options")
     specs = body.jobs()

@@ -31,7 +31,7 @@ async def create(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """One ordinary job. Its id is in x-penstock-job; a client that leaves cancels it."""
-    model = await served(parts, body.model, MEASURES)
+    model = await served(parts, caller, body.model, MEASURES)
     spec = body.job()
     await admit_to(model, spec)
 

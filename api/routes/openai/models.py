@@ -1,69 +1,88 @@
-"""GET /v1/models: what can be asked for, in OpenAI's shape."""
-
-from typing import Any
+"""/v1/models: what can be asked for, in OpenAI's shape, with what the catalog knows of it beside."""
 
 from fastapi import APIRouter, Response
 
 from api.deps import CallerDep, Parts, PartsDep
+from api.routes import catalog_shapes as shapes
 from api.routes.jobs import ERRORS, answer
 from api.routes.openai.shapes import OPENAI
-from core.catalog import models
+from core.catalog import models, stages, versions
 from core.catalog.models import Served
 from core.errors import InvalidInput, NotFound
-from core.ledger.caps import plain
+from core.security.keys import Caller
 
 router = APIRouter(prefix="/v1", tags=["openai"], responses=ERRORS, dependencies=[OPENAI])
 
 
-async def served(parts: Parts, name: str, kind: str | None = models.WRITES) -> Served:
+async def served(
+    parts: Parts, caller: Caller, name: str, kind: str | None = models.WRITES
+) -> Served:
     """The model behind a name or alias, for jobs of this kind. Raises InvalidInput for one that is for
     others, NotFound for none, which is what OpenAI's clients know for it."""
     try:
-        return models.resolve(name, await parts.served(), parts.settings, param="model", kind=kind)
+        return await parts.resolve(caller, name, kind=kind)
     except InvalidInput as error:
         if error.code != "model_not_found":
             raise
         raise NotFound(error.message, param="model", code=error.code) from error
 
 
-def _shown(model: Served) -> dict[str, Any]:
-    return {
-        "id": model.name,
-        "object": "model",
-        "created": model.created,
-        "owned_by": "penstock",
-        # Beyond OpenAI's: the tokens that a prompt and its answer may have together.
-        "max_model_len": model.context,
-        # The SHA-256 of its files; null: not known.
-        "digest": model.digest or None,
-        # And what a million tokens cost, as decimals in strings.
-        "prices": {
-            "in": plain(model.prices.ask),
-            "out": plain(model.prices.say),
-            "cached": plain(model.prices.cached),
-        },
-    }
-
-
-@router.get("/models")
-async def listed(_: CallerDep, parts: PartsDep) -> Response:
-    """Every model that a worker serves."""
-    shown = [_shown(model) for model in await parts.served()]
+@router.get("/models", responses={200: {"model": shapes.ModelList}})
+async def listed(caller: CallerDep, parts: PartsDep) -> Response:
+    """Every model that a worker serves, then your versions, oldest first; not those that are retired."""
+    offer = await parts.offer(caller)
+    async with parts.db.single() as session:
+        own = await versions.listed(session, caller.tenant_id)
+    names = offer.names(parts.settings)
+    shown = [
+        shapes.model(one, names) for one in offer.models if not one.name.startswith(versions.FT)
+    ]
+    shown += [
+        shapes.version(one, offer.named(one.name), names)
+        for one in own
+        if one.stage != stages.RETIRED
+    ]
     return answer({"object": "list", "data": shown, "has_more": False})
 
 
-@router.get("/models/{model:path}")
-async def retrieve(model: str, _: CallerDep, parts: PartsDep) -> Response:
-    """One model by its name or an alias of it."""
-    return answer(_shown(await served(parts, model, None)))
+@router.get("/models/{model:path}", responses={200: {"model": shapes.ModelView}})
+async def retrieve(model: shapes.Text512, caller: CallerDep, parts: PartsDep) -> Response:
+    """One model by its name or an alias of it; a version of yours by its id, too, and when no worker serves it."""
+    offer = await parts.offer(caller)
+    names = offer.names(parts.settings)
+    # A model's own name comes before any alias, as in models.resolve.
+    target = model if offer.named(model) else offer.aliases.get(model, model)
+    if not target.startswith((versions.FT, "ver_")):
+        found = await served(parts, caller, target, None)
+        if not found.name.startswith(versions.FT):
+            return answer(shapes.model(found, names))
+        target = found.name
+    async with parts.db.single() as session:
+        version = await versions.get(session, caller, target)
+    if version.stage == stages.RETIRED:
+        raise NotFound(
+            f"{version.name} is retired; what became of it: GET /v1/models/{version.name}/history.",
+            param="model",
+            code="model_not_found",
+        )
+    return answer(shapes.version(version, offer.named(version.name), names))
 
 
-@router.delete("/models/{model:path}")
-async def delete(model: str, _: CallerDep, parts: PartsDep) -> Response:
-    """Refused: a model is there as long as a worker serves it."""
-    found = await served(parts, model, None)
-    raise InvalidInput(
-        f"Deleting models is not supported: {found.name} is there as long as a worker serves it.",
-        param="model",
-        code="unsupported",
-    )
+@router.delete("/models/{model:path}", responses={200: {"model": shapes.DeletedModel}})
+async def delete(model: shapes.Text512, caller: CallerDep, parts: PartsDep) -> Response:
+    """Retire a version of yours: it answers no more, and its bytes go after PENSTOCK_RETIRED_KEEP_D days.
+
+    Refused for one in production or behind an alias, and for a model that workers serve for everybody.
+    """
+    if not model.startswith((versions.FT, "ver_")):
+        found = await served(parts, caller, model, None)
+        raise InvalidInput(
+            f"Deleting {found.name} is not supported: it is there as long as a worker serves it. "
+            "Versions (ft:...) can be deleted.",
+            param="model",
+            code="unsupported",
+        )
+    async with parts.db.begin() as session:
+        retired = await stages.retire(session, caller, model, "deleted through the API")
+    parts.changed(caller)
+    return answer({"id": retired.name, "object": "model", "deleted": True})

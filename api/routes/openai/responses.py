@@ -55,7 +55,7 @@ async def create(
 ) -> Response:
     """One ordinary job, whose id ends like the response's. In the background it outlives its client."""
     body.checked()
-    model = await served(parts, body.model)
+    model = await served(parts, caller, body.model)
     items = await response_prompt.items(parts, caller, body.input)
     said = await response_prompt.before(parts, caller, body) + response_items.messages(items)
     spec = await response_prompt.admitted(parts, model, body, said)
@@ -85,7 +85,7 @@ async def input_tokens(
     parts: PartsDep,
 ) -> Response:
     """How many tokens the prompt of such a response would have."""
-    model = await served(parts, body.model)
+    model = await served(parts, caller, body.model)
     said = await response_prompt.before(parts, caller, body)
     said += response_items.messages(await response_prompt.items(parts, caller, body.input))
     count = await response_prompt.tokens(model, body, said)

@@ -1,9 +1,14 @@
 """What all routes of OpenAI's surface depend on; the shapes themselves are core/openai's."""
 
+import re
+
 from fastapi import Depends, Request
 from fastapi.routing import APIRoute
 
 from core.errors import InvalidInput
+
+# How clients of this surface write a filter by a pair of metadata: ?metadata[key]=value.
+_FILTER = re.compile(r"metadata\[.+\]")
 
 
 async def _known(request: Request) -> None:
@@ -12,7 +17,7 @@ async def _known(request: Request) -> None:
     assert isinstance(route, APIRoute)
     known = {parameter.alias for parameter in route.dependant.query_params}
     for name in request.query_params:
-        if name not in known:
+        if name not in known and not (_FILTER.fullmatch(name) and "metadata" in known):
             raise InvalidInput(f"{name[:64]} is not supported here; leave it out", param=name[:64])
 
 

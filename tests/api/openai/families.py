@@ -14,6 +14,7 @@ from tests.api.openai.conformance import ACCEPTED, HONOURED, KEPT, REFUSED, Fami
 from tests.api.openai.record_families import (
     BATCHES,
     FILES,
+    FINE_TUNING,
     MODELS,
     UPLOADS,
     WEBHOOK_ENDPOINTS,
@@ -122,6 +123,7 @@ FAMILIES = (
     BATCHES,
     FILES,
     UPLOADS,
+    FINE_TUNING,
     WEBHOOK_ENDPOINTS,
     WEBHOOK_EVENT_TYPES,
     MODELS,

@@ -57,9 +57,26 @@ def ask(ai: OpenAI) -> dict[str, Any]:
         "response": [numbers, [event.sequence_number for event in again], response.status],
         "missing": missing,
         "called": called.choices[0].message.function_call is not None,
-        "files": files(ai),
-        "batch": batch(ai),
     }
+
+
+def records(ai: OpenAI) -> dict[str, Any]:
+    return {"files": files(ai), "batch": batch(ai), "tuning": tuning(ai)}
+
+
+def tuning(ai: OpenAI) -> list[Any]:
+    """A fine-tuning job with its settings at the old place, looked at and cancelled."""
+    said = {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]}
+    sent = ai.files.create(file=("t.jsonl", json.dumps(said).encode()), purpose="fine-tune")
+    jobs = ai.fine_tuning.jobs
+    made = jobs.create(
+        model="rill", training_file=sent.id, hyperparameters={"n_epochs": 2, "batch_size": "auto"}
+    )
+    events = [event.message for event in jobs.list_events(made.id)]
+    listed = [job.id == made.id for job in jobs.list()]
+    checkpoints = list(jobs.checkpoints.list(made.id))
+    ended = jobs.cancel(made.id)
+    return [made.hyperparameters.n_epochs, events, listed, checkpoints, ended.status]
 
 
 def batch(ai: OpenAI) -> list[Any]:
@@ -101,4 +118,4 @@ if __name__ == "__main__":
     client = OpenAI(
         base_url=sys.argv[1], api_key=sys.argv[2], http_client=DefaultHttpxClient(trust_env=False)
     )
-    sys.stdout.write(json.dumps(ask(client)))
+    sys.stdout.write(json.dumps(ask(client) | records(client)))

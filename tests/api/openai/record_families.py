@@ -13,6 +13,14 @@ from openai.types import (
     UploadCreateParams,
     batch_list_params,
 )
+from openai.types.fine_tuning import (
+    FineTuningJob,
+    FineTuningJobEvent,
+    job_create_params,
+    job_list_events_params,
+    job_list_params,
+)
+from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint, checkpoint_list_params
 from openai.types.uploads import PartCreateParams, UploadPart
 from openai.types.webhooks import (
     DeletedWebhookEndpoint,
@@ -27,7 +35,7 @@ from openai.types.webhooks import (
     WebhookUpdateParams,
 )
 
-from tests.api.openai.conformance import HONOURED, KEPT, Family
+from tests.api.openai.conformance import HONOURED, KEPT, REFUSED, Family
 
 _EXPIRES = (HONOURED, "`seconds` 3600 to 2592000 after `created_at`")
 _PURPOSES = "`batch`, `fine-tune`, `assistants`, `vision`, `user_data`, `evals`"
@@ -83,6 +91,43 @@ BATCHES = Family(
         "output_expires_after": (HONOURED, "of the output and error file"),
         "list.after": _AFTER,
         "list.limit": (HONOURED, "1 to 100"),
+    },
+)
+_SETTINGS = "`n_epochs`, `batch_size`, `learning_rate_multiplier`, `beta`, and ours; `auto` becomes what was chosen"
+FINE_TUNING = Family(
+    "fine_tuning",
+    {
+        "": (job_create_params.JobCreateParams,),
+        "list": (job_list_params.JobListParams,),
+        "events": (job_list_events_params.JobListEventsParams,),
+        "checkpoints": (checkpoint_list_params.CheckpointListParams,),
+    },
+    (FineTuningJob, FineTuningJobEvent, FineTuningJobCheckpoint),
+    fields={
+        "hyperparameters": (HONOURED, "the old place of the method's"),
+        "integrations": (REFUSED, "follow the job by its events or webhooks"),
+        "metadata": (KEPT, "up to 16 pairs; a filter of lists"),
+        "method": (HONOURED, f"`supervised`, `dpo`: {_SETTINGS}; `reinforcement` is refused"),
+        "model": (HONOURED, "a name or alias of the catalog"),
+        "seed": (HONOURED, ""),
+        "suffix": (HONOURED, "up to 64 letters, digits, dots, dashes and underscores"),
+        "training_file": (HONOURED, "a file of purpose `fine-tune`"),
+        "validation_file": (HONOURED, "likewise"),
+        "list.after": _AFTER,
+        "list.limit": (HONOURED, "1 to 100"),
+        "list.metadata": (HONOURED, "`metadata[k]=v`; `metadata=null`: jobs without any"),
+        "events.after": _AFTER,
+        "events.limit": (HONOURED, "1 to 1000"),
+        "checkpoints.after": _AFTER,
+        "checkpoints.limit": (HONOURED, "1 to 100"),
+    },
+    beyond={
+        "reports to Weights & Biases": (
+            "integrations",
+            "FineTuningJob.integrations",
+            "FineTuningJob.integrations.*",
+        ),
+        "reinforcement needs graders": ("*.reinforcement", "*.reinforcement.*"),
     },
 )
 WEBHOOK_ENDPOINTS = Family(

@@ -15,6 +15,9 @@ from openai.types.responses import Response, ResponseItemList
 from openai.types.responses.input_token_count_response import InputTokenCountResponse
 from pydantic import BaseModel
 
+from core.db.session import Database
+from core.jobs.job import State
+from tests.api.openai import training
 from tests.api.openai.batching import CHAT as CHAT_PATH
 from tests.api.openai.batching import begin, ended, line
 from tests.api.openai.conformance import had
@@ -39,10 +42,11 @@ FORM = {
 
 @dataclass
 class Asker:
-    """Plain HTTP and OpenAI's client, of one tenant."""
+    """Plain HTTP and OpenAI's client, of one tenant; the database, for what a worker would say."""
 
     client: httpx.AsyncClient
     ai: AsyncOpenAI
+    db: Database
 
     async def post(self, path: str, body: dict[str, Any]) -> Any:
         answer = await self.client.post(path, json=body)
@@ -165,6 +169,26 @@ async def uploads(asker: Asker) -> set[str]:
     return had_all(begun, part, whole)
 
 
+async def fine_tuning(asker: Asker) -> set[str]:
+    """One that runs, and one of each end."""
+    jobs, metadata = asker.ai.fine_tuning.jobs, {"a": "b"}
+    await training.by_hand(asker.db, asker.ai.api_key)
+    valid, beta = await training.upload(asker.ai), {"hyperparameters": {"beta": 0.2}}
+    made = [
+        await training.begin(asker.ai, validation_file=valid, metadata=metadata, seed=1),
+        await training.begin(asker.ai, method={"type": "dpo", "dpo": beta}),
+    ]
+    hands = [await training.Hand.take(asker.db, one.id) for one in made]
+    await hands[0].train()
+    runs = await jobs.retrieve(made[0].id)
+    await hands[0].succeed(files=[valid])
+    why = {"code": "c", "message": "m", "param": "training_file"}
+    await hands[1].end(State.FAILED, error=why)
+    ended = [await jobs.retrieve(one.id) for one in made]
+    events = (await jobs.list_events(made[0].id, limit=100)).data
+    return had_all(runs, *ended, *events, *(await jobs.checkpoints.list(made[0].id)).data)
+
+
 async def webhook_endpoints(asker: Asker) -> set[str]:
     hooks = asker.ai.webhooks
     async with receiver() as there:
@@ -189,7 +213,8 @@ async def models(asker: Asker) -> set[str]:
 SHOWN: dict[str, Callable[[Asker], Awaitable[set[str]]]] = {
     one.__name__: one
     for one in (
-        chat, completions, responses, embeddings, batches, files, uploads, webhook_endpoints,
+        chat, completions, responses, embeddings, batches, files, uploads, fine_tuning,
+        webhook_endpoints,
         webhook_event_types, models,
     )
 }  # fmt: skip

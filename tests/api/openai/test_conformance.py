@@ -183,12 +183,12 @@ async def test_counting_tokens_takes_what_creating_does(ai: AsyncOpenAI) -> None
 
 
 async def test_the_figures_on_the_page_are_what_comes_out(
-    client: httpx.AsyncClient, ai: AsyncOpenAI
+    client: httpx.AsyncClient, ai: AsyncOpenAI, db: Database
 ) -> None:
     assert set(SHOWN) == {family.name for family in FAMILIES}
     found: dict[str, set[str]] = {}
     for family in FAMILIES:
-        found[family.name] = await SHOWN[family.name](Asker(client, ai))
+        found[family.name] = await SHOWN[family.name](Asker(client, ai, db))
         assert family.fields.keys() == family.known, family.name
     lines = [conformance.HEAD, *(family.row(found[family.name]) for family in FAMILIES)]
     tables = {

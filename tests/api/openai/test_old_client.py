@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from core.db.session import Database
+from tests.api.openai.training import by_hand
 from tests.rig import ROOT, Rig
 
 VERSION = "1.109.1"
@@ -31,7 +33,10 @@ def old_client(request: pytest.FixtureRequest) -> Path:
     return folder
 
 
-async def test_the_old_client_gets_the_same(rig: Rig, key: str, old_client: Path) -> None:
+async def test_the_old_client_gets_the_same(
+    rig: Rig, db: Database, key: str, old_client: Path
+) -> None:
+    await by_hand(db, key)
     process = await asyncio.create_subprocess_exec(
         sys.executable, str(ROOT / "tests/api/openai/old_client.py"), f"{rig.base_url}/v1", key,
         env=os.environ | {"PYTHONPATH": str(old_client)},
@@ -52,5 +57,6 @@ async def test_the_old_client_gets_the_same(rig: Rig, key: str, old_client: Path
     assert "rill" in got["models"]
     assert got["called"]
     assert got["batch"] == ["completed", True]
+    assert got["tuning"] == [2, ["Created fine-tuning job"], [True], [], "cancelled"]
     assert got["files"] == [["first", "second"], ["a.jsonl", "b.jsonl"], [True, True], 0]
     assert (got["refused"], got["missing"]) == ("temperature", "model_not_found")

@@ -1,0 +1,1 @@
+"""The data pipeline: what it takes, refuses, drops and makes."""

@@ -1,0 +1,1 @@
+"""Dataset jobs: sources in, a checked version of a dataset out."""

@@ -1,0 +1,1 @@
+"""Fine-tuning: the supervision of a training in processes of its own."""

@@ -1,0 +1,32 @@
+"""`python -m workers.trainer PLAN`: one rank of a run; its place is in RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT."""
+
+import importlib
+import os
+import sys
+from pathlib import Path
+
+from workers.trainer import plan as plans
+from workers.trainer.telling import Voice
+
+# A rank that hub or tokeniser libraries kept waiting for a network would be a rank that hangs.
+ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def main() -> None:
+    plan = plans.load(Path(sys.argv[1]))
+    voice = Voice()
+    voice.phase("loading")
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    # Only now: what they import takes seconds, and reads the environment.
+    if not importlib.import_module("torch").cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    stopping = importlib.import_module("workers.trainer.stopping")
+    running = importlib.import_module("workers.trainer.running")
+    stop = stopping.Stop(plan.stop)
+    stop.listen()
+    running.run(plan, voice, stop)
+
+
+if __name__ == "__main__":
+    main()
