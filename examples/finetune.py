@@ -50,7 +50,7 @@ def main(url: str, key: str) -> int:
     say("\nright to the letter")
     show(BASE, share(test, before))
     show(model, share(test, after))
-    show("  and where it had seen the sentences", familiar)
+    show("the same, where it had seen the sentences", familiar)
     say(f"\n{table(test, after)}")
     return int(share(test, after) < ENOUGH)
 
@@ -125,7 +125,7 @@ def follow(client: httpx.Client, job: str) -> str | None:
                 say(
                     f"  step {data['step']:>4}  loss {data['valid_loss']:.4f}  on the validation file"
                 )
-            elif data["step"] % 20 == 0 or not top:
+            elif data["step"] % 20 == 0:
                 top = max(top, loss)
                 say(f"  step {data['step']:>4}  loss {loss:.4f}  {'█' * round(BAR * loss / top)}")
         if state["status"] in ENDS:
@@ -176,7 +176,7 @@ def share(asked: Pairs, answers: list[str]) -> float:
 
 
 def show(name: str, part: float) -> None:
-    say(f"  {name:<48} {'█' * round(BAR * part):░<{BAR}} {part:6.1%}")
+    say(f"  {'█' * round(BAR * part):░<{BAR}} {part:6.1%}  {name}")
 
 
 def table(asked: Pairs, answers: list[str]) -> str:
@@ -186,10 +186,8 @@ def table(asked: Pairs, answers: list[str]) -> str:
     teams = sorted({team for team, _ in right})
     sent = Counter((good[0], got[0]) for good, got in zip(right, said, strict=True))
     orders = Counter(good[0] for good, got in zip(right, said, strict=True) if good[1:] == got[1:])
-    head = (
-        f"  {'went to':<12}{''.join(f'{team:>10}' for team in [*teams, 'nobody', '| order right'])}"
-    )
-    lines = [head.rstrip()]
+    head = f"  {'went to':<12}{''.join(f'{team:>10}' for team in [*teams, 'nobody'])}"
+    lines = [f"{head}  | order right"]
     for team in teams:
         counts = [sent[team, other] for other in teams]
         total = sum(n for (good, _), n in sent.items() if good == team)

@@ -36,15 +36,20 @@ async def uploaded(
     return found
 
 
-async def submitted(client: httpx.AsyncClient, file_id: str, steps: int = 20, **fields: Any) -> str:
+async def submitted(
+    client: httpx.AsyncClient,
+    file_id: str,
+    steps: int = 20,
+    *,
+    hyper: dict[str, Any] | None = None,
+    tuning: str = "lora",
+    kind_of: str = "supervised",
+    **fields: Any,
+) -> str:
     """A fine-tune of so many steps with a checkpoint every five."""
-    hyper = {"max_steps": steps, "n_epochs": 100, "checkpoint_every": 5} | fields.pop("hyper", {})
-    spec = {
-        "kind": "finetune",
-        "training_file": file_id,
-        "seed": 7,
-        "method": {"hyperparameters": hyper},
-    }
+    settings = {"max_steps": steps, "n_epochs": 100, "checkpoint_every": 5} | (hyper or {})
+    method = {"type": kind_of, "tuning": tuning, "hyperparameters": settings}
+    spec = {"kind": "finetune", "training_file": file_id, "seed": 7, "method": method}
     answer = await client.post(JOBS, json=spec | fields)
     assert answer.status_code == 202, answer.text
     found: str = answer.json()["id"]

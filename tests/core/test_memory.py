@@ -68,16 +68,16 @@ def peak(setting: Setting) -> int:
 
 
 SETTINGS = {
-    "full": Setting(tuning="full", dtype="float32", micro_batch=4, length=512),
+    "full": Setting(tuning="full", dtype="float32", micro_batch=2, length=384),
     "full, gathered": Setting(
-        tuning="full", dtype="float32", micro_batch=2, accumulation=2, length=512
+        tuning="full", dtype="float32", micro_batch=2, accumulation=2, length=256
     ),
     "full, few tokens": Setting(tuning="full", dtype="float32", micro_batch=1, length=64),
     "full, checkpointing": Setting(
-        tuning="full", dtype="float32", micro_batch=4, length=512, checkpointing=True
+        tuning="full", dtype="float32", micro_batch=2, length=384, checkpointing=True
     ),
-    "lora": Setting(dtype="float32", micro_batch=4, length=512),
-    "lora, checkpointing": Setting(dtype="float32", micro_batch=4, length=512, checkpointing=True),
+    "lora": Setting(dtype="float32", micro_batch=2, length=384),
+    "lora, checkpointing": Setting(dtype="float32", micro_batch=2, length=384, checkpointing=True),
 }
 
 

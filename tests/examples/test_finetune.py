@@ -53,11 +53,11 @@ async def test_the_example_takes_the_model_from_nothing_to_nine_of_ten(trained: 
     sys.stdout.write(said)
     assert process.returncode == 0, said + errors.decode()
     bars = [line for line in said.partition("right to the letter")[2].splitlines() if "%" in line]
-    before, after, familiar = (float(bar.rpartition(" ")[2].rstrip("%")) for bar in bars)
+    before, after, familiar = (float(bar.split()[1].rstrip("%")) for bar in bars)
     assert before < 30
     assert after > 90
     assert familiar > 90
-    assert bars[1].split()[0].startswith("ft:rill:")
+    assert bars[1].split()[2].startswith("ft:rill:")
 
 
 async def test_the_task_is_what_its_script_writes(tmp_path: Path) -> None:

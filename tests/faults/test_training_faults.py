@@ -13,7 +13,7 @@ import pytest
 from core.ids import new_id
 from tests.asking import ended, get
 from tests.rig import ROOT, Rig
-from tests.training import events, submitted, uploaded
+from tests.training import events, jsonl, submitted, uploaded
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.fault
@@ -96,3 +96,33 @@ async def test_kills_change_neither_the_curve_nor_the_weights(
     digests = {m["digest"] for m in listed if m["id"] in models}
     assert len([m for m in listed if m["id"] in models]) == 2
     assert len(digests) == 1, "the same weights to the byte"
+
+
+async def test_a_whole_model_is_trained_and_kept(client: httpx.AsyncClient) -> None:
+    hyper = {"batch_size": 4, "checkpoint_every": 3}
+    job_id = await submitted(
+        client, await uploaded(client, DATA), 3, hyper=hyper, tuning="full", suffix="whole"
+    )
+    job = await ended(client, job_id, timeout_s=120)
+    assert job["state"] == "succeeded", job["error"]
+    version = (await client.get(f"/v1/models/{job['result']['model']}")).json()
+    assert version["adapter"] is False
+    assert version["lineage"]["tuning"] == "full"
+
+
+async def test_a_model_learns_what_is_preferred(client: httpx.AsyncClient) -> None:
+    rows = [
+        {
+            "input": {"messages": [{"role": "user", "content": f"Where is order {n}?"}]},
+            "preferred_output": [{"role": "assistant", "content": f"Order {n} is on its way."}],
+            "non_preferred_output": [{"role": "assistant", "content": "No idea."}],
+        }
+        for n in range(24)
+    ]
+    job_id = await submitted(
+        client, await uploaded(client, jsonl(rows)), 4, hyper={"batch_size": 4}, kind_of="dpo"
+    )
+    job = await ended(client, job_id, timeout_s=120)
+    assert job["state"] == "succeeded", job["error"]
+    said = [e["data"] for e in await events(client, job_id) if e["type"] == "metrics"]
+    assert any("rewards" in name for name in said[-1]), said[-1]

@@ -4,12 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
-import torch
 from datasets import Dataset, load_from_disk
 from torch.utils.data import Sampler
 
-# Rows of like length are sought among so many batches: more would order the epoch by length.
-NEIGHBOURS = 50
+from workers.data import order
 
 
 def rows(folder: Path) -> Dataset | None:
@@ -36,33 +34,20 @@ def packed(data: Dataset) -> bool:
 
 
 class Order(Sampler[int]):
-    """Every row once an epoch; with `sizes`, rows of like length stand in one batch of `batch` rows.
-
-    The order of an epoch follows from seed and epoch, and from nothing that a run does meanwhile.
-    """
+    """The rows of each epoch one after the other, as torch wants them; `sizes`: with rows of like length in one
+    batch of `batch` rows. Which they are is said in workers/data/order.py."""
 
     def __init__(self, rows: int, seed: int, batch: int, sizes: list[int] | None = None) -> None:
-        self.rows, self.seed, self.batch, self.sizes = rows, seed, batch, sizes
+        lengths = [1] * rows if sizes is None else sizes
+        self._order = order.Order(lengths, batch, seed, bucketed=sizes is not None)
+        self._rows = rows
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.rows
+        return self._rows
 
     def __iter__(self) -> Iterator[int]:
-        chance = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        order: list[int] = torch.randperm(self.rows, generator=chance).tolist()
-        if self.sizes is None:
-            return iter(order)
-        sizes = self.sizes
-        batches: list[list[int]] = []
-        for at in range(0, self.rows, self.batch * NEIGHBOURS):
-            near = sorted(order[at : at + self.batch * NEIGHBOURS], key=lambda row: sizes[row])
-            batches += [near[i : i + self.batch] for i in range(0, len(near), self.batch)]
-        # A batch that is not full is the epoch's last, or those after it would be cut elsewhere.
-        rest = [one for one in batches if len(one) < self.batch]
-        full = [one for one in batches if len(one) == self.batch]
-        shuffled = [full[i] for i in torch.randperm(len(full), generator=chance).tolist()]
-        return (row for one in [*shuffled, *rest] for row in one)
+        return (row for step in self._order.steps_of(self.epoch) for row in step)
