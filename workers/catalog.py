@@ -1,7 +1,6 @@
 """The catalog's sweep: what retired versions and failed jobs leave in the store goes; any number may run."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -10,7 +9,7 @@ import structlog
 from core.catalog import artifacts, sweep
 from core.config import Settings
 from core.db.session import Database
-from core.storage.seam import Found, Storage
+from core.storage.seam import Storage, batched
 
 log = structlog.get_logger(__name__)
 
@@ -57,21 +56,10 @@ async def collect(database: Database, storage: Storage, settings: Settings) -> C
 async def reclaim(database: Database, storage: Storage) -> int:
     """Delete bytes that no artefact has claimed for days. Returns of how many keys."""
     gone = 0
-    async for batch in _batches(storage.listed(artifacts.KEYS)):
+    async for batch in batched(storage.listed(artifacts.KEYS), sweep.BATCH):
         async with database.begin() as session:
             keys = await sweep.unclaimed(session, batch)
         if keys:
             await storage.delete(*keys)
         gone += len(keys)
     return gone
-
-
-async def _batches(found: AsyncIterator[Found]) -> AsyncIterator[list[Found]]:
-    batch: list[Found] = []
-    async for one in found:
-        batch.append(one)
-        if len(batch) == sweep.BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

@@ -3,14 +3,13 @@
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator
 
 import structlog
 
 from core.config import Settings
 from core.db.session import Database
 from core.files import service, sweep, uploads
-from core.storage.seam import Found, Storage
+from core.storage.seam import Storage, batched
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +46,7 @@ async def reclaim(database: Database, storage: Storage) -> int:
     await storage.tidy()
     gone = 0
     for prefix in (service.KEYS, uploads.KEYS):
-        async for batch in _batches(storage.listed(prefix)):
+        async for batch in batched(storage.listed(prefix), sweep.BATCH):
             async with database.begin() as session:
                 keys = await sweep.unclaimed(session, batch)
             for key in keys:
@@ -56,14 +55,3 @@ async def reclaim(database: Database, storage: Storage) -> int:
     if gone:
         log.info("bytes without a row deleted", keys=gone)
     return gone
-
-
-async def _batches(found: AsyncIterator[Found]) -> AsyncIterator[list[Found]]:
-    batch: list[Found] = []
-    async for one in found:
-        batch.append(one)
-        if len(batch) == sweep.BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

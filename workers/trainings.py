@@ -7,7 +7,7 @@ import structlog
 
 from core.config import Settings
 from core.db.session import Database
-from core.storage.seam import Found, Storage
+from core.storage.seam import Storage, batched
 from core.training import sweep
 
 log = structlog.get_logger(__name__)
@@ -40,8 +40,10 @@ async def expire(database: Database, storage: Storage, after_s: float) -> bool:
 
 async def reclaim(database: Database, storage: Storage) -> int:
     """Delete bytes that have had no row for a day. Returns of how many keys."""
-    found: list[Found] = [one async for one in storage.listed(sweep.KEYS)]
-    async with database.begin() as session:
-        keys = await sweep.unclaimed(session, found)
-    await storage.delete(*keys)
-    return len(keys)
+    gone = 0
+    async for batch in batched(storage.listed(sweep.KEYS), sweep.BATCH):
+        async with database.begin() as session:
+            keys = await sweep.unclaimed(session, batch)
+        await storage.delete(*keys)
+        gone += len(keys)
+    return gone

@@ -68,6 +68,18 @@ async def joined(storage: Storage, keys: Sequence[str]) -> AsyncIterator[bytes]:
             yield piece
 
 
+async def batched(found: AsyncIterator[Found], size: int) -> AsyncIterator[list[Found]]:
+    """What is listed, so many at a time."""
+    batch: list[Found] = []
+    async for one in found:
+        batch.append(one)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
 class Measured:
     """Chunks of any size as pieces of PIECE bytes, counted and hashed on their way."""
 

@@ -7,7 +7,6 @@ Ctrl-C, which leaves the job running.
 import json
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +16,7 @@ from rich.table import Column, Table
 
 from infra.cli import report as pages
 from infra.cli.jobs import AsJson, Key, Url
-from infra.cli.remote import Remote, Trouble, connect
+from infra.cli.remote import Remote, Trouble, opened
 from infra.cli.training import JOBS, Training
 from infra.cli.training_watch import watch as follow
 
@@ -63,7 +62,7 @@ def create(
         **{name: _value(said) for name, said in map(_pair, hyper or ())},
     }
     setting = {"hyperparameters": {k: v for k, v in chosen.items() if v is not None}}
-    with _remote(url, key) as remote:
+    with opened(url, key, "finetune") as remote:
         given = {
             "model": model,
             "training_file": _sent(remote, file),
@@ -107,7 +106,7 @@ def _sent(remote: Remote, file: str) -> str:
 @finetune_app.command()
 def watch(tuning_id: TuningId, as_json: AsJson = False, url: Url = None, key: Key = None) -> None:
     """Show a job's course until it has ended: on a terminal its curves, else a line for each event."""
-    with _remote(url, key) as remote:
+    with opened(url, key, "finetune") as remote:
         _watch(remote, _id(tuning_id), as_json)
 
 
@@ -119,7 +118,7 @@ def list_jobs(
     key: Key = None,
 ) -> None:
     """Your fine-tuning jobs, newest first; with --json one a line."""
-    with _remote(url, key) as remote:
+    with opened(url, key, "finetune") as remote:
         found = list(_jobs(remote, limit))
     if as_json:
         for job in found:
@@ -177,7 +176,7 @@ def resume(tuning_id: TuningId, as_json: AsJson = False, url: Url = None, key: K
 
 
 def _move(verb: str, tuning_id: str, as_json: bool, url: str | None, key: str | None) -> None:
-    with _remote(url, key) as remote:
+    with opened(url, key, "finetune") as remote:
         job = remote.ask("POST", f"{JOBS}/{_id(tuning_id)}/{verb}")
     done = {"cancel": job["status"] == "cancelled", "pause": job["paused"], "resume": True}
     said = {"cancel": "cancelled", "pause": "paused", "resume": "resumed"}[verb]
@@ -194,7 +193,7 @@ def report(
     key: Key = None,
 ) -> None:
     """One HTML page about a job that stands alone: curves, settings, data, checkpoints, lineage."""
-    with _remote(url, key) as remote:
+    with opened(url, key, "finetune") as remote:
         page = pages.page(pages.gather(remote, Training(_id(tuning_id))))
     try:
         out.write_text(page)
@@ -207,21 +206,6 @@ def report(
 def _watch(remote: Remote, tuning_id: str, as_json: bool) -> None:
     if follow(remote, Training(tuning_id), as_json=as_json).job["status"] != "succeeded":
         raise typer.Exit(1)
-
-
-@contextmanager
-def _remote(url: str | None, key: str | None) -> Iterator[Remote]:
-    """The API for one command; what goes wrong becomes one line and an exit code."""
-    remote = connect(url, key)
-    try:
-        with remote.client:
-            yield remote
-    except Trouble as trouble:
-        typer.echo(f"penstock finetune: {trouble}", err=True)
-        raise typer.Exit(trouble.exit_code) from trouble
-    except KeyboardInterrupt:
-        typer.echo("\nstopped watching; the job goes on", err=True)
-        raise typer.Exit(130) from None
 
 
 def _id(said: str) -> str:

@@ -7,14 +7,13 @@ leaves the job running.
 import json
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from infra.cli.remote import Remote, Trouble, connect
+from infra.cli.remote import Remote, opened
 from infra.cli.watch import watch as follow
 
 jobs_app = typer.Typer(no_args_is_help=True, help="Jobs: submit, get, watch, cancel, list.")
@@ -80,7 +79,7 @@ def submit(
         "metadata": dict(_pair(one) for one in metadata or ()) or None,
     }
     spec = {"kind": "inference", **{k: v for k, v in given.items() if v is not None}}
-    with _remote(url, key) as remote:
+    with opened(url, key, "jobs") as remote:
         # With a key of its own a submission can be sent again when its answer was lost on the way.
         headers = {"idempotency-key": idempotency_key or secrets.token_hex(16)}
         job = remote.ask("POST", "/v1/jobs", json=spec, headers=headers)
@@ -93,7 +92,7 @@ def submit(
 @jobs_app.command()
 def get(job_id: JobId, as_json: AsJson = False, url: Url = None, key: Key = None) -> None:
     """Show a job: its state, and its text or error."""
-    with _remote(url, key) as remote:
+    with opened(url, key, "jobs") as remote:
         job = remote.ask("GET", f"/v1/jobs/{job_id}")
     if as_json:
         typer.echo(json.dumps(job))
@@ -117,14 +116,14 @@ def get(job_id: JobId, as_json: AsJson = False, url: Url = None, key: Key = None
 @jobs_app.command()
 def watch(job_id: JobId, as_json: AsJson = False, url: Url = None, key: Key = None) -> None:
     """Show a job's text as it is made, from its beginning, until it has ended."""
-    with _remote(url, key) as remote:
+    with opened(url, key, "jobs") as remote:
         _watch(remote, job_id, as_json)
 
 
 @jobs_app.command()
 def cancel(job_id: JobId, as_json: AsJson = False, url: Url = None, key: Key = None) -> None:
     """Stop a job; the text it has so far is kept."""
-    with _remote(url, key) as remote:
+    with opened(url, key, "jobs") as remote:
         job = remote.ask("POST", f"/v1/jobs/{job_id}/cancel")
     said = job["state"] if job["state"] == "cancelled" else "asked to stop"
     typer.echo(json.dumps(job) if as_json else f"{job['id']} {said}")
@@ -140,7 +139,7 @@ def list_jobs(
     key: Key = None,
 ) -> None:
     """Your jobs, newest first; with --json one a line."""
-    with _remote(url, key) as remote:
+    with opened(url, key, "jobs") as remote:
         found = list(_jobs(remote, {"state": state, "kind": kind}, limit))
     if as_json:
         for job in found:
@@ -172,21 +171,6 @@ def _jobs(remote: Remote, filters: dict[str, str | None], limit: int) -> Iterato
 def _watch(remote: Remote, job_id: str, as_json: bool) -> None:
     if follow(remote, job_id, as_json=as_json).state != "succeeded":
         raise typer.Exit(1)
-
-
-@contextmanager
-def _remote(url: str | None, key: str | None) -> Iterator[Remote]:
-    """The API for one command; what goes wrong becomes one line and an exit code."""
-    remote = connect(url, key)
-    try:
-        with remote.client:
-            yield remote
-    except Trouble as trouble:
-        typer.echo(f"penstock jobs: {trouble}", err=True)
-        raise typer.Exit(trouble.exit_code) from trouble
-    except KeyboardInterrupt:
-        typer.echo("\nstopped watching; the job goes on", err=True)
-        raise typer.Exit(130) from None
 
 
 def _message(said: str) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,3 +104,18 @@ def _read(ready: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+@contextmanager
+def opened(url: str | None, key: str | None, command: str) -> Iterator[Remote]:
+    """The API for one run of `command`; what goes wrong becomes one line and an exit code."""
+    remote = connect(url, key)
+    try:
+        with remote.client:
+            yield remote
+    except Trouble as trouble:
+        typer.echo(f"penstock {command}: {trouble}", err=True)
+        raise typer.Exit(trouble.exit_code) from trouble
+    except KeyboardInterrupt:
+        typer.echo("\nstopped watching; the job goes on", err=True)
+        raise typer.Exit(130) from None

@@ -1,10 +1,6 @@
 """`penstock finetune` as its user sees it: ids, lines, curves on a terminal, a page that stands alone."""
 
 import json
-import os
-import pty
-import subprocess
-import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,6 +17,7 @@ from infra.cli.main import app
 from infra.cli.plot import Curve, chart
 from tests.api.openai.training import Hand, by_hand, examples
 from tests.rig import Rig
+from tests.terminal import on_a_terminal
 
 Cli = Callable[..., Result]
 MISSING = "ftjob-" + "0" * 26
@@ -112,27 +109,6 @@ async def test_a_failed_job_is_exit_code_1_with_its_reason(
     assert "error: The job failed: The loss is not a number." in shown.stdout
 
 
-def _on_a_terminal(env: dict[str, str], *arguments: str) -> tuple[int, str]:
-    """The exit code, and all that was written to the terminal."""
-    master, slave = pty.openpty()
-    with subprocess.Popen(
-        [sys.executable, "-m", "infra.cli.main", "finetune", *arguments],
-        stdin=slave, stdout=slave, stderr=slave, env=os.environ | env | {"TERM": "xterm"},
-    ) as watching:  # fmt: skip
-        os.close(slave)
-        seen = b""
-        while True:
-            try:
-                part = os.read(master, 65536)
-            except OSError:  # Linux ends a terminal whose other side is closed with EIO
-                break
-            if not part:
-                break
-            seen += part
-    os.close(master)
-    return watching.returncode, seen.decode()
-
-
 async def test_on_a_terminal_the_loss_is_a_curve(
     env: dict[str, str], cli: Cli, file: str, db: Database
 ) -> None:
@@ -140,7 +116,7 @@ async def test_on_a_terminal_the_loss_is_a_curve(
     hand = await Hand.take(db, job)
     await hand.train(12)
     await hand.succeed()
-    code, text = _on_a_terminal(env, "watch", job)
+    code, text = on_a_terminal(env, "finetune", "watch", job)
     assert code == 0
     assert any(0x2800 < ord(c) <= 0x28FF for c in text), "dots of a curve"
     for part in (

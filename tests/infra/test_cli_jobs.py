@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from infra.cli.main import app
 from tests import asking
 from tests.asking import LONG
 from tests.rig import Rig
+from tests.terminal import on_a_terminal
 from tests.waiting import until
 
 Cli = Callable[..., Result]
@@ -266,25 +266,9 @@ async def test_ctrl_c_stops_the_watching_and_not_the_job(
 
 
 def test_on_a_terminal_the_text_stands_above_a_progress_line(env: dict[str, str]) -> None:
-    master, slave = pty.openpty()
     arguments = ["submit", "--prompt", "The river", "--max-tokens", "300", "--watch"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "infra.cli.main", "jobs", *arguments],
-        stdin=slave, stdout=slave, stderr=slave, env=os.environ | env | {"TERM": "xterm"},
-    ) as watching:  # fmt: skip
-        os.close(slave)
-        seen = b""
-        while True:
-            try:
-                part = os.read(master, 65536)
-            except OSError:  # Linux ends a terminal whose other side is closed with EIO
-                break
-            if not part:
-                break
-            seen += part
-    os.close(master)
-    assert watching.returncode == 0
-    text = seen.decode()
+    code, text = on_a_terminal(env, "jobs", *arguments)
+    assert code == 0
     assert "running · attempt 1" in text, "while it ran"
     assert "succeeded · attempt 1 · 300 tokens" in text
     assert "tok/s" in text
