@@ -12,8 +12,8 @@ from core.jobs import embedding as embedding_kind
 from core.jobs import finetune as finetune_kind
 from core.jobs import inference as inference_kind
 from workers import app, harness, rolling
+from workers.children import scratch
 from workers.engine import Embedder, Engine
-from workers.finetune import scratch
 from workers.harness import await_on, equipped
 from workers.pool import Slots
 from workers.process import EmbeddingWorker, FinetuneWorker, InferenceWorker

@@ -16,8 +16,8 @@ from core.catalog.pieces import Pieces
 from core.errors import InvalidInput, Refused
 
 
-def folder(source: str) -> Path:
-    """The local folder of a model; the small files of a hub model are fetched once.
+def folder(source: str, *, weights: bool = False) -> Path:
+    """The local folder of a model; the small files of a hub model, or with `weights` all of it, are fetched once.
 
     Raises Refused for a path that is not there.
     """
@@ -27,7 +27,8 @@ def folder(source: str) -> Path:
     # A hub id is a name, or owner/name; anything else was meant as a folder.
     if source.startswith(("/", ".", "~")) or source.count("/") > 1:
         raise Refused(f"PENSTOCK_MODEL={source}: there is no such folder")
-    return Path(snapshot_download(source, allow_patterns=["*.json", "*.jinja", "tokenizer*"]))
+    wanted = ["*.json", "*.jinja", "tokenizer*", *(["*.safetensors"] if weights else [])]
+    return Path(snapshot_download(source, allow_patterns=wanted))
 
 
 class Text:

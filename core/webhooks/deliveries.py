@@ -62,7 +62,10 @@ def _sample_data(event_type: str) -> dict[str, Any]:
         return {"id": "batch_" + "0" * 26, "test": True}
     if event_type in types.RESPONSES:
         return {"id": "resp_" + "0" * 26, "test": True}
-    state = {types.STARTED: "running", types.REQUEUED: "queued"}.get(event_type)
+    if event_type in types.FINE_TUNED:
+        return {"id": "ftjob-" + "0" * 26, "test": True}
+    waiting = dict.fromkeys((types.REQUEUED, types.PAUSED, types.RESUMED), "queued")
+    state = ({types.STARTED: "running"} | waiting).get(event_type)
     return {
         "id": "job_" + "0" * 26,
         "seq": 1,

@@ -23,7 +23,7 @@ Client = httpx.AsyncClient
 
 @pytest.fixture(autouse=True)
 def fresh(rig: Rig) -> None:
-    for name in ("trainer.json", "go", "go.waiting"):
+    for name in ("trainer.json", "go", "go.waiting", "back", "back.waiting"):
         (rig.folder / name).unlink(missing_ok=True)
 
 
@@ -228,6 +228,33 @@ async def test_a_corrupt_checkpoint_is_passed_over(client: Client, rig: Rig, db:
     job = await ended(client, job_id)
     assert job["state"] == "succeeded"
     assert runs(rig)[before + 1]["resume"].endswith("step-000005"), "the one before it"
+    assert steps_of(await events(client, job_id)) == UNDISTURBED
+
+
+async def test_a_store_that_is_away_for_a_while_costs_no_step(
+    client: Client, rig: Rig, db: Database
+) -> None:
+    order(rig, **{"await": {"1": "go", "13": "back"}, "once": True})
+    job_id = await submitted(client, await uploaded(client))
+    until((rig.folder / "go.waiting").exists, "step 1")
+    # Where its checkpoints would go there is a file.
+    block = rig.folder / "files" / "checkpoints" / job_id
+    block.parent.mkdir(exist_ok=True)
+    block.touch()
+    (rig.folder / "go").touch()
+    until((rig.folder / "back.waiting").exists, "step 13")
+    async with db.single() as session:
+        assert not await service.usable(session, job_id)
+    block.unlink()
+
+    async def kept() -> bool:
+        async with db.single() as session:
+            return [c.step for c in await service.usable(session, job_id)] == [10]
+
+    await eventually(kept, "the newest checkpoint to be copied once it can be")
+    (rig.folder / "back").touch()
+    job = await ended(client, job_id)
+    assert (job["state"], job["attempt"]) == ("succeeded", 1)
     assert steps_of(await events(client, job_id)) == UNDISTURBED
 
 

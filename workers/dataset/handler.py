@@ -13,9 +13,9 @@ from core.catalog.datasets import NewDataset
 from core.errors import Refused, Retryable
 from core.events import types
 from core.jobs.dataset import DatasetSpec, Source
+from workers.children import inputs, scratch
+from workers.children.follow import followed
 from workers.context import Attempt
-from workers.finetune import inputs, scratch
-from workers.finetune.children import followed
 from workers.process import FinetuneWorker
 from workers.ranks import Ranks
 

@@ -14,8 +14,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
-from core.errors import NotFound
+from core.errors import NotFound, Unavailable
 from core.storage.seam import PIECE
 from core.training import service
 from core.training.sweep import KEYS, keys_of
@@ -29,6 +30,8 @@ log = structlog.get_logger(__name__)
 MANIFEST = "manifest.json"
 # In the store: the last two, so that a broken one costs an interval, and the best.
 KEEP = 2
+# Between two tries while the store or Postgres is away.
+AGAIN_S = 1.0
 
 
 def prefix(job_id: str, attempt: int, step: int) -> str:
@@ -44,15 +47,13 @@ class Saver:
         self._work: asyncio.Task[None] | None = None
 
     def save(self, step: int, folder: Path, metrics: dict[str, Any]) -> None:
-        """Returns at once; `finished` waits."""
+        """Returns at once; `finished` waits. Nothing that goes wrong with it ends the training."""
         self._next = (step, folder, metrics)
         if self._work is None or self._work.done():
-            if self._work is not None:
-                self._work.result()
             self._work = asyncio.create_task(self._save())
 
     async def finished(self) -> None:
-        """Wait until all is in the store. Raises what kept it from getting there."""
+        """Wait until the newest is in the store, for as long as the store or Postgres is away."""
         if self._work is not None:
             await self._work
 
@@ -64,23 +65,27 @@ class Saver:
     async def _save(self) -> None:
         while self._next is not None:
             (step, folder, metrics), self._next = self._next, None
-            if await self._kept(step):
-                continue
             try:
-                files = await self._copied(step, folder)
+                if not await self._kept(step):
+                    await self._keep(step, folder, metrics)
             except FileNotFoundError:
-                if self._next is None:
-                    raise
-                log.info("a checkpoint was overtaken by the next while it was copied", step=step)
-                continue
-            # Its steps are in the rows before it is: an attempt that goes on from it does not walk them again.
-            await self._teller.flush()
-            claim = self._attempt.claim
-            async with self._worker.db.begin() as session:
-                ours = await service.keep(session, claim.id, claim.attempt, step, files, metrics)
-            if ours:
-                self._teller.checkpoint(step, metrics)
-                await self._thin(metrics)
+                # The trainer keeps few on its own disk.
+                log.info("a checkpoint was overtaken by later ones before it was copied", step=step)
+            except (Unavailable, SQLAlchemyError, OSError) as error:
+                log.warning("a checkpoint is not in the store yet", step=step, error=repr(error))
+                await asyncio.sleep(AGAIN_S)
+                self._next = self._next or (step, folder, metrics)
+
+    async def _keep(self, step: int, folder: Path, metrics: dict[str, Any]) -> None:
+        files = await self._copied(step, folder)
+        # Its steps are in the rows before it is: an attempt that goes on from it does not walk them again.
+        await self._teller.flush()
+        claim = self._attempt.claim
+        async with self._worker.db.begin() as session:
+            ours = await service.keep(session, claim.id, claim.attempt, step, files, metrics)
+        if ours:
+            self._teller.checkpoint(step, metrics)
+            await self._thin(metrics)
 
     async def _kept(self, step: int) -> bool:
         """An earlier attempt may have been here: the same step has the same bytes."""

@@ -9,6 +9,7 @@ An attempt goes on from the newest whole checkpoint. Torch lives in the children
 """
 
 import asyncio
+import errno
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +22,12 @@ from core.catalog import sizes, tokenizer
 from core.errors import Refused, Retryable
 from core.jobs import hyper
 from core.jobs.finetune import FinetuneSpec, seed_of, usage
+from workers.children import inputs, scratch
+from workers.children.follow import followed
+from workers.children.inputs import Base
 from workers.context import Attempt
-from workers.finetune import checkpoints, environment, inputs, outcome, scratch
+from workers.finetune import checkpoints, environment, outcome
 from workers.finetune.checkpoints import Saver
-from workers.finetune.children import followed
-from workers.finetune.inputs import Base
 from workers.finetune.planning import Plan, planned
 from workers.finetune.telling import Teller
 from workers.process import FinetuneWorker
@@ -54,6 +56,13 @@ async def handle(worker: FinetuneWorker, attempt: Attempt) -> tuple[dict[str, An
     flushing = asyncio.create_task(run.teller.keep_flushing())
     try:
         return await run.whole()
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise Failed(
+            "The disk of the training's worker is full; free some of it, or point PENSTOCK_TRAINING_DIR elsewhere.",
+            code="disk_full",
+        ) from error
     finally:
         flushing.cancel()
         await asyncio.gather(flushing, return_exceptions=True)
@@ -171,9 +180,8 @@ class Run:
         """The rows of a dataset version, which get the ids of this model's tokenizer now."""
         self.teller.phase("fetching")
         tenant, name = self.attempt.claim.tenant_id, self.spec.dataset
-        place, digest = await inputs.dataset(
-            self.worker, tenant, self.spec, self.folder / "dataset"
-        )
+        assert name is not None
+        place, digest = await inputs.dataset(self.worker, tenant, name, self.folder / "dataset")
         parts = {"training_file": "train.parquet", "validation_file": "validation.parquet"}
         sources = {
             param: [{"path": str(place / file), "name": f"{name}/{file}"}]
@@ -208,8 +216,10 @@ class Run:
             start_from = str(
                 await inputs.adapter(self.worker, base.adapter, self.folder / "adapter")
             )
+        # The trainer asks no hub; who serves the model may be another host.
+        model = await asyncio.to_thread(tokenizer.folder, base.model.source, weights=True)
         asked = {
-            "model": base.model.source,
+            "model": str(model),
             "base_name": base.model.name,
             "start_from": start_from,
             "method": method.type,

@@ -12,8 +12,8 @@ from core.jobs.finetune import FinetuneSpec
 from core.jobs.hyper import Resolved
 from core.openai.finetuning_answers import metrics_csv
 from core.training import service
+from workers.children.inputs import Base, Input
 from workers.context import Attempt
-from workers.finetune.inputs import Base, Input
 from workers.process import FinetuneWorker
 
 MAX_REPORT = 64 * 1024**2

@@ -8,6 +8,7 @@ from pathlib import Path
 from workers.trainer import plan as plans
 from workers.trainer.telling import Voice
 
+PLACE = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 # A rank that hub or tokeniser libraries kept waiting for a network would be a rank that hangs.
 ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
@@ -16,6 +17,10 @@ def main() -> None:
     plan = plans.load(Path(sys.argv[1]))
     voice = Voice()
     voice.phase("loading")
+    if os.environ.get("WORLD_SIZE", "1") == "1" and plan.deepspeed is None:
+        # A world of one would be wrapped for gradients that nobody shares.
+        for name in PLACE:
+            os.environ.pop(name, None)
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     # Only now: what they import takes seconds, and reads the environment.

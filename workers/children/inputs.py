@@ -1,4 +1,4 @@
-"""What a fine-tune reads: its model, and its files brought to this host with their bytes checked."""
+"""What trainings and datasets read: the model, and files brought to this host with their bytes checked."""
 
 import asyncio
 import hashlib
@@ -10,7 +10,6 @@ from core.catalog.artifacts import Artifact
 from core.catalog.models import Served
 from core.errors import NotFound, Refused
 from core.files import service as files
-from core.jobs.finetune import FinetuneSpec
 from core.security.keys import Caller
 from workers.context import Attempt
 from workers.process import FinetuneWorker
@@ -80,15 +79,14 @@ async def fetched(
 
 
 async def dataset(
-    worker: FinetuneWorker, tenant_id: str, spec: FinetuneSpec, into: Path
+    worker: FinetuneWorker, tenant_id: str, version_id: str, into: Path
 ) -> tuple[Path, str]:
     """The prepared folder of a dataset version, and its digest."""
-    assert spec.dataset is not None
     async with worker.db.single() as session:
         try:
-            version = await datasets.get(session, Caller(tenant_id, ""), spec.dataset)
+            version = await datasets.get(session, Caller(tenant_id, ""), version_id)
         except NotFound as error:
-            raise Refused(f"dataset: {spec.dataset} is gone", code="dataset_gone") from error
+            raise Refused(f"dataset: {version_id} is gone", code="dataset_gone") from error
         artifact = await artifacts.get(session, version.digest)
     return await artifacts.fetch(worker.storage, artifact, into), artifact.digest
 
