@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.waiting import until
-from workers.ranks import Died, Host, Ranks, hosts_of
+from workers.ranks import Crashed, Died, Host, Ranks, hosts_of
 
 DONE = ["tell", {"type": "done"}]
 # Stands in for sshd: the address is dropped, the rest runs here, in a shell, with ssh's standard input.
@@ -82,7 +82,7 @@ async def test_ranks_know_their_places_and_are_heard_in_order(tmp_path: Path) ->
 
 async def test_a_rank_that_fails_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
     steps: list[list[list[Any]]] = [[["hang"]], [["say", "no such file"], ["end", 3]]]
-    with pytest.raises(Died, match=r"rank 1 of 2 ended with status 3(?s:.*)no such file"):
+    with pytest.raises(Crashed, match=r"rank 1 of 2 ended with status 3(?s:.*)no such file"):
         await heard(of(tmp_path, *steps))
     assert gone(int((tmp_path / "pid0").read_text()))
 

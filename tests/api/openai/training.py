@@ -95,7 +95,8 @@ class Hand:
 
     async def keep(self, step: int, **metrics: float) -> None:
         async with self.db.begin() as session:
-            files = [{"path": "adapter_model.safetensors", "bytes": 1, "sha256": "0" * 64}]
+            file = {"path": "adapter_model.safetensors", "bytes": 1, "sha256": "0" * 64}
+            files = [file | {"at": f"checkpoints/{self.job_id}/1/{step}"}]
             assert await training.keep(
                 session, self.job_id, self._claim.attempt, step, files, metrics
             )
