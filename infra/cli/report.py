@@ -254,7 +254,10 @@ def _rows(rows: Mapping[str, Any]) -> str:
 def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return svg.short(value) if isinstance(value, int | float) else str(value)
+    if isinstance(value, int):
+        # Beyond a milliard it is a seed, which is copied.
+        return f"{value:,}" if value < 1e9 else str(value)
+    return svg.short(value) if isinstance(value, float) else str(value)
 
 
 def _checkpoints(found: Gathered) -> str:
