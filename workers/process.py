@@ -1,6 +1,7 @@
 """What one worker process holds: its connections, its engine, the attempts it runs."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -33,7 +34,7 @@ ROOM_EVERY_S = 0.01
 
 
 @dataclass(kw_only=True)
-class Worker:
+class Worker(ABC):
     """Lives on one event loop; Celery's thread only hands job ids to it."""
 
     id: str
@@ -55,33 +56,28 @@ class Worker:
         self.claim: Gather[str, Claim | None] = Gather(self._claim, TOGETHER)
         self.finish: Gather[Outcome, datetime | None] = Gather(self._finish, TOGETHER)
 
+    @abstractmethod
     def queues(self) -> list[str]:
         """Where its doorbells come from, in the order in which they are taken."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def slots(self) -> int:
         """Jobs that run at once."""
-        raise NotImplementedError
-
-    @property
-    def serves(self) -> str:
-        """For the log: what it works with."""
-        return "any model"
 
     @property
     def drain_s(self) -> float:
         """How long its jobs may go on when it is told to stop."""
         return self.settings.drain_s
 
-    async def give_way(self) -> None:
+    async def give_way(self) -> None:  # noqa: B027 - most have nothing that could
         """Called each second: stop what should make room for a job of a higher priority."""
 
     def idle_s(self) -> float:
         """Seconds since what it drives last made progress; 0 when it has nothing to do, or sees to that itself."""
         return 0.0
 
-    async def close(self) -> None:
+    async def close(self) -> None:  # noqa: B027 - those without an engine drive nothing
         """End what it drives; nothing runs any more."""
 
     def start(self, attempt: Attempt) -> None:
@@ -154,10 +150,6 @@ class ModelWorker(Worker):
     def slots(self) -> int:
         """Jobs that run at once; lines of batches, too."""
         return self.settings.engine_max_sequences
-
-    @property
-    def serves(self) -> str:
-        return self.model.name
 
     def idle_s(self) -> float:
         return self.engine.idle_s()

@@ -179,12 +179,13 @@ async def wishes(session: AsyncSession, job_ids: Sequence[str]) -> dict[str, boo
 
 _BEFORE_US = text(
     """SELECT EXISTS (SELECT FROM jobs WHERE queue = ANY(:queues) AND state = 'queued' AND rank < :rank
-                        AND available_at <= now())"""
+                        AND available_at <= now() - interval '1 s')"""
 ).bindparams(bindparam("queues", type_=ARRAY(Text)))
 
 
 async def outranked(session: AsyncSession, queues: Sequence[str], rank: int) -> bool:
-    """Whether a job of a higher priority than `rank` waits in one of these queues."""
+    """Whether a job of a higher priority than `rank` waits in one of these queues: for a second, within which
+    a worker with a free slot would have taken it."""
     return bool(await session.scalar(_BEFORE_US, {"queues": list(queues), "rank": rank}))
 
 

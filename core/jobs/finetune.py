@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from core.events import types
 from core.jobs.formats import BYTES_A_TOKEN, Format
 from core.jobs.sampling import no_nul
 
@@ -113,6 +114,7 @@ class FinetuneSpec(BaseModel):
     def expect(self, data_bytes: int) -> None:
         """Reckon what the training may read, before its data are: four bytes a token, each pass anew."""
         passes = self.method.hyperparameters.n_epochs
+        # Left to us most sets get two to four passes (core/jobs/hyper.py).
         self._tokens = data_bytes // BYTES_A_TOKEN * (3 if passes == "auto" else passes)
 
     def reservation(self) -> int:
@@ -142,8 +144,6 @@ def seed_of(job_id: str, sent: int | None) -> int:
 
 # --- What a job has said and done so far ------------------------------------------------------------------
 
-METRICS, CHECKPOINT, PROGRESS = "metrics", "checkpoint", "progress"
-
 
 def join(progress: dict[str, Any] | None, said: list[dict[str, Any]]) -> dict[str, Any]:
     """Where the training stands: the last of each thing that was told.
@@ -155,27 +155,24 @@ def join(progress: dict[str, Any] | None, said: list[dict[str, Any]]) -> dict[st
     for one in said:
         data = {k: v for k, v in one.items() if k != "event"}
         match one.get("event"):
-            case "metrics" if "valid_loss" in data:
+            case types.METRICS if "valid_loss" in data:
                 state |= {"validation": data, "told_valid": data["step"]}
-            case "metrics":
+            case types.METRICS:
                 state |= {"metrics": data, "told": data["step"]}
                 took = {
                     "prompt_tokens": data.get("tokens", 0),
                     "engine_seconds": data.get("seconds", 0.0),
                 }
                 state["took"] = took
-            case "checkpoint":
+            case types.CHECKPOINT:
                 state["checkpoint"] = data
-            case "progress":
-                state |= {
-                    k: data[k]
-                    for k in ("phase", "estimate", "hyperparameters", "data")
-                    if k in data
-                }
+            case types.PROGRESS:
+                state |= {k: data[k] for k in _TOLD if k in data}
     return state
 
 
-_SHOWN = ("phase", "metrics", "validation", "checkpoint", "estimate", "hyperparameters", "data")
+_TOLD = ("phase", "estimate", "hyperparameters", "data")
+_SHOWN = (*_TOLD, "metrics", "validation", "checkpoint")
 
 
 def partial(progress: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -46,7 +46,7 @@ async def pause(session: AsyncSession, caller: Caller, job_id: str) -> Job:
     for statement in (_PAUSE_QUEUED, _PAUSE_RUNNING, _PAUSE_QUEUED):
         if (await session.execute(statement, which)).one_or_none() is not None:
             break
-    return await _again(session, caller, job_id)
+    return await service.get(session, caller, job_id)
 
 
 async def resume(session: AsyncSession, caller: Caller, job_id: str) -> Job:
@@ -59,7 +59,7 @@ async def resume(session: AsyncSession, caller: Caller, job_id: str) -> Job:
     for statement in (_RESUME_QUEUED, _RESUME_RUNNING, _RESUME_QUEUED):
         if (await session.execute(statement, which)).one_or_none() is not None:
             break
-    return await _again(session, caller, job_id)
+    return await service.get(session, caller, job_id)
 
 
 def _pausable(job: Job, verb: str) -> None:
@@ -69,8 +69,3 @@ def _pausable(job: Job, verb: str) -> None:
         )
     if State(job.state) in TERMINAL:
         raise Conflict(f"The job has already {job.state}; nothing to {verb}", code="job_ended")
-
-
-async def _again(session: AsyncSession, caller: Caller, job_id: str) -> Job:
-    session.expire_all()
-    return await service.get(session, caller, job_id)

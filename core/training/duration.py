@@ -25,7 +25,7 @@ PEAKS = {
 # Of the peak, before the job itself has said: 0.31 was measured for 1B on an H100 (docs/performance.md).
 ASSUMED = 0.3
 _UNKNOWN_GPU = 100e12
-# A core of a server in float32, as rill trains: a first guess that the first steps correct.
+# A core of a server in float32, as rill trains: a first guess; a running training tells its own time left.
 CORE = 15e9
 
 
@@ -70,10 +70,3 @@ def seconds(config: Mapping[str, Any], setting: Setting, tokens: int, device: De
     """For so many tokens, epochs counted, on `setting.gpus` devices (or on one host), before anything was measured."""
     work = tokens * operations(config, setting)
     return work / (device.speed * (setting.gpus if device.name else 1))
-
-
-def left(tokens: int, seen: int, elapsed_s: float) -> float:
-    """Seconds for the rest, from the job's own first steps; `seen` tokens took `elapsed_s`."""
-    if seen <= 0 or elapsed_s <= 0:
-        raise ValueError("nothing was measured yet")
-    return max(tokens - seen, 0) * elapsed_s / seen

@@ -1,4 +1,4 @@
-"""How long a training takes, by hand and from its own first steps."""
+"""How long a training takes, reckoned by hand."""
 
 from typing import Any
 
@@ -55,10 +55,3 @@ def test_time_is_work_over_speed_and_more_devices_share_it() -> None:
     host = duration.seconds(config, Setting(tuning="full", gpus=2), 10**9, Device(cores=4))
     assert host == duration.seconds(config, Setting(tuning="full"), 10**9, Device(cores=4))
     assert Device("NVIDIA L4").speed < Device("NVIDIA L40S").speed
-
-
-def test_what_is_left_follows_the_jobs_own_steps() -> None:
-    assert duration.left(1000, 250, 5.0) == 15.0
-    assert duration.left(1000, 1200, 5.0) == 0
-    with pytest.raises(ValueError, match="nothing was measured"):
-        duration.left(1000, 0, 5.0)

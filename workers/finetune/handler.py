@@ -93,7 +93,7 @@ class Run:
         settings = plan.settings
         self.teller.phase(
             "preparing",
-            data=_summary(self.report),
+            data=self.report,
             hyperparameters=settings.plan(),
             seed=self.seed,
             estimate=plan.estimate,
@@ -112,7 +112,7 @@ class Run:
             "stopped_early": bool(done.get("stopped_early")),
             "metrics": done.get("metrics") or {},
             "hyperparameters": settings.plan(),
-            "data": _summary(self.report),
+            "data": self.report,
             "seed": self.seed,
         }
         made = outcome.lineage(self.attempt, self.spec, base, sources, settings, self.seed)
@@ -273,8 +273,3 @@ class Run:
 
 def _bytes(sources: list[dict[str, Any]]) -> int:
     return sum(Path(source["path"]).stat().st_size for source in sources)
-
-
-def _summary(report: dict[str, Any]) -> dict[str, Any]:
-    """The report without what is as long as the data."""
-    return {k: v for k, v in report.items() if k != "lengths"}

@@ -36,7 +36,6 @@ def planned(spec: FinetuneSpec, report: dict[str, Any], config: dict[str, Any], 
     )
     capacity, device = devices.here()
     on_gpu = bool(capacity.device_bytes)
-    dtype = "bfloat16" if on_gpu else "float32"
     settings = _divided(spec, settings, world)
     deepspeed = _deepspeed(spec, settings, world, on_gpu=on_gpu)
     setting = Setting(
@@ -53,7 +52,6 @@ def planned(spec: FinetuneSpec, report: dict[str, Any], config: dict[str, Any], 
     )
     if deepspeed is not None:
         setting = zero.shaped(setting, deepspeed, world)
-        dtype = setting.dtype
     try:
         need = memory.plan(config, setting)
     except InvalidInput as error:
@@ -72,10 +70,10 @@ def planned(spec: FinetuneSpec, report: dict[str, Any], config: dict[str, Any], 
         "tokens": tokens,
         "seconds": round(duration.seconds(config, setting, tokens, device), 1),
         "ranks": world,
-        "dtype": dtype,
+        "dtype": setting.dtype,
         "deepspeed": spec.deepspeed if deepspeed is not None else None,
     }
-    return Plan(settings, dtype, world, deepspeed, estimate)
+    return Plan(settings, setting.dtype, world, deepspeed, estimate)
 
 
 def _divided(spec: FinetuneSpec, settings: Resolved, world: int) -> Resolved:
