@@ -13,7 +13,7 @@ trap 'rm -rf "$TOOLS"' EXIT
 compile() { # device, then what else uv needs to know
     device=$1
     shift
-    "$TOOLS/bin/uv" pip compile pyproject.toml --extra embedded --extra embeddings --extra training \
+    "$TOOLS/bin/uv" pip compile pyproject.toml --extra embedded --extra embeddings --extra training --extra audits \
         --extra "$device" --extra dev --python-version 3.11 --no-emit-find-links --no-emit-index-url --no-annotate --no-header \
         --quiet "$@" -o "requirements/$device.txt"
     echo "requirements/$device.txt: $(grep -c == "requirements/$device.txt") packages"
