@@ -7,9 +7,18 @@ from core.catalog import models, tokenizer
 from core.catalog.models import Served
 from core.jobs import caching, embedding
 from core.jobs.inference import check, check_length, needs_text, template_input
-from core.jobs.kinds import DatasetJob, EmbeddingJob, FinetuneJob, InferenceJob, JobSpec
+from core.jobs.kinds import (
+    AuditJob,
+    DatasetJob,
+    EmbeddingJob,
+    ExplainJob,
+    FinetuneJob,
+    InferenceJob,
+    JobSpec,
+)
 from core.ledger import caps
 from core.security.keys import Caller
+from core.studies import cases
 
 # A token is at least one byte, and a chat template adds some: below this bound nothing is counted.
 _TEMPLATE_BYTES = 256
@@ -18,8 +27,10 @@ _INLINE_BYTES = 4000
 
 async def admit(parts: Parts, caller: Caller, spec: JobSpec, *, param: str) -> Served:
     """The model a job will run on. Raises InvalidInput naming the field at fault."""
-    kind = models.WRITES if isinstance(spec, FinetuneJob | DatasetJob) else spec.kind
-    model = await parts.resolve(caller, spec.model, param=param, kind=kind)
+    # What only measures a model, or trains on it, may have one that the gate lets answer nobody.
+    aside = isinstance(spec, FinetuneJob | DatasetJob | AuditJob | ExplainJob)
+    kind = models.WRITES if aside else spec.kind
+    model = await parts.resolve(caller, spec.model, param=param, kind=kind, to_answer=not aside)
     await admit_to(model, spec)
     return model
 
@@ -33,6 +44,17 @@ async def admit_to(model: Served, spec: JobSpec) -> None:
             await _admit_embedding(model, spec)
         case FinetuneJob() | DatasetJob():
             return  # its data are read by the job
+        case ExplainJob():
+            await _admit_explain(model, spec)
+        case AuditJob():
+            return  # what it is bound to is looked for with the tenant's rows (api/audits.py)
+
+
+async def _admit_explain(model: Served, spec: ExplainJob) -> None:
+    if spec.audit is not None:
+        return  # its item is looked for with the tenant's rows, by the job
+    text = await asyncio.to_thread(tokenizer.load, model.source)
+    await asyncio.to_thread(cases.admit, spec, text, model.context)
 
 
 async def _admit_embedding(model: Served, spec: EmbeddingJob) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -20,6 +20,7 @@ from core.config import Settings
 from core.db.session import Database
 from core.errors import InvalidInput, NotFound
 from core.events import types
+from core.guard import service as guards
 from core.jobs import alike, caching, embedding, service
 from core.jobs.alike import Place
 from core.jobs.hits import Hit
@@ -35,6 +36,8 @@ VECTOR_S = 2.0
 VECTOR_WINDOW = "3s"
 # No vector came in time: requests of the next seconds are run without waiting for theirs.
 AWAY_S = 5.0
+# How old may be what is known of a tenant's guard: an answer under another one is neither kept nor found.
+GUARD_S = 1.0
 # Vectors are counted against their bound once in so many that this process keeps.
 BOUND_EVERY = 64
 NO_PGVECTOR = (
@@ -52,6 +55,7 @@ class Tried:
     ttl_s: float = 0.0
     place: Place | None = None
     vector: list[float] | None = None
+    guard: str = ""
 
 
 @dataclass
@@ -66,6 +70,7 @@ class Caching:
     served: Callable[[], Awaitable[list[Served]]]
     _away_until: float = 0.0
     _kept: int = 0
+    _guards: dict[str, tuple[str, float]] = field(default_factory=dict)
 
     async def announce(self) -> None:
         """Say at the start what this database cannot do; while it is away it says so itself."""
@@ -86,10 +91,10 @@ class Caching:
         if mode == "off":
             return Tried(wish)
         asked = spec.cache.ttl_s if spec.cache is not None else None
-        tried = Tried(
-            wish, "miss", caching.key(spec, wish.model), asked or self.settings.cache_ttl_s
-        )
-        hit = await self._same(wish, tried.key)
+        guard = await self._guard(wish.caller.tenant_id)
+        key, ttl_s = caching.key(spec, wish.model, guard), asked or self.settings.cache_ttl_s
+        tried = Tried(wish, "miss", key, ttl_s, guard=guard)
+        hit = await self._same(wish, tried)
         if hit is None and mode == "semantic":
             tried = await self._placed(tried, spec)
             hit = await self._alike(tried, spec)
@@ -101,6 +106,10 @@ class Caching:
         """Note where the answer of a new job will be. The note is no answer until the job has succeeded."""
         if tried.outcome is None or done.replayed:
             return done
+        if (done.job.guard or "") != tried.guard:
+            # Its tenant's guard changed in between: it was run, and its answer belongs under another key.
+            self._guards.pop(tried.wish.caller.tenant_id, None)
+            return replace(done, cache="miss")
         if tried.outcome == "miss":
             tenant, until = tried.wish.caller.tenant_id, time.time() + tried.ttl_s
             note = {"job": done.job.id, "until": until}
@@ -108,8 +117,23 @@ class Caching:
             await self._keep(tried, done.job.id)
         return replace(done, cache=tried.outcome)
 
-    async def _same(self, wish: Wish, key: str) -> Hit | None:
-        tenant = wish.caller.tenant_id
+    def regarded(self, tenant_id: str) -> None:
+        """A tenant's guard has changed; other processes notice within GUARD_S."""
+        self._guards.pop(tenant_id, None)
+
+    async def _guard(self, tenant_id: str) -> str:
+        known = self._guards.get(tenant_id)
+        if known is not None and time.monotonic() < known[1]:
+            return known[0]
+        async with self.db.single() as session:
+            guard = await guards.active(session, tenant_id)
+        if len(self._guards) > 10_000:
+            self._guards.clear()
+        self._guards[tenant_id] = (guard, time.monotonic() + GUARD_S)
+        return guard
+
+    async def _same(self, wish: Wish, tried: Tried) -> Hit | None:
+        tenant, key = wish.caller.tenant_id, tried.key
         entry = await self.exact.get(tenant, key)
         if entry is None or (left_s := entry["until"] - time.time()) <= 0:
             return None
@@ -121,9 +145,11 @@ class Caching:
                 return None
             if job.state != State.SUCCEEDED or job.result is None:
                 return None
+            if (job.guard or "") != tried.guard:
+                return None
             entry |= {"result": job.result, "usage": job.usage or {}}
             await self.exact.put(tenant, key, entry, left_s)
-        return Hit("exact", entry["job"], entry["result"], entry["usage"])
+        return Hit("exact", entry["job"], entry["result"], entry["usage"], guard=tried.guard)
 
     async def _placed(self, tried: Tried, spec: InferenceJob) -> Tried:
         """With the vector of its last user text; without one when that takes too long or cannot be."""
@@ -139,7 +165,8 @@ class Caching:
                 code="unsupported_value",
             )
         vector = await self._vector(tried.wish, embeds, caching.last_text(spec) or "")
-        place = Place(tried.wish.caller.tenant_id, caching.context(spec, tried.wish.model, embeds))
+        context = caching.context(spec, tried.wish.model, embeds, tried.guard)
+        place = Place(tried.wish.caller.tenant_id, context)
         return replace(tried, place=place, vector=vector)
 
     async def _alike(self, tried: Tried, spec: InferenceJob) -> Hit | None:

@@ -17,7 +17,7 @@ from api.limits import RateLimits
 from api.queues import Queues
 from api.streams import Hub
 from core.cache.exact import Exact
-from core.catalog import aliases, models, standing, versions
+from core.catalog import models, offers
 from core.catalog.models import WRITES, Offer, Served
 from core.config import Settings
 from core.db.gather import Gather
@@ -55,6 +55,8 @@ class Parts:
     caching: Caching = field(init=False)
     _models: tuple[list[Served], float] = field(default_factory=lambda: ([], 0.0))
     _offers: dict[str, tuple[Offer, float]] = field(default_factory=dict)
+    # Held while an audit is planned here.
+    planning: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         self.queues = Queues(self.db, self.settings)
@@ -166,13 +168,9 @@ class Parts:
         known = self._offers.get(caller.tenant_id)
         if known is not None and time.monotonic() < known[1]:
             return known[0]
-        everyones = [m for m in await self.served() if not m.name.startswith(versions.FT)]
+        served = await self.served()
         async with self.db.single() as session:
-            offered = everyones + await versions.served(session, caller.tenant_id)
-            names = await aliases.listed(session, caller.tenant_id)
-            served = {model.name for model in offered}
-            led = await standing.leading(session, caller.tenant_id, names, served)
-        offer = Offer(offered, led)
+            offer = await offers.offered(session, caller.tenant_id, served)
         if len(self._offers) > MAX_OFFERS:
             self._offers.clear()
         self._offers[caller.tenant_id] = (offer, time.monotonic() + OFFER_S)
@@ -183,22 +181,33 @@ class Parts:
         self._offers.pop(caller.tenant_id, None)
 
     async def resolve(
-        self, caller: Caller, wanted: str, *, param: str = "model", kind: str | None = WRITES
+        self,
+        caller: Caller,
+        wanted: str,
+        *,
+        param: str = "model",
+        kind: str | None = WRITES,
+        to_answer: bool = True,
     ) -> Served:
         """The model behind a name or alias of this tenant. Raises InvalidInput as models.resolve does.
 
-        A name that is not known is looked for again before it is refused: it may be a moment old.
+        A name that is not known is looked for again before it is refused: it may be a moment old. `to_answer`: it is
+        to answer somebody, and so must not be withheld by the gate; False: it is measured, trained or shown.
         """
         remembered = caller.tenant_id in self._offers
         offer = await self.offer(caller)
         try:
-            return self._resolved(offer, wanted, param, kind)
+            found = self._resolved(offer, wanted, param, kind)
         except InvalidInput as error:
             if not remembered or error.code != "model_not_found":
                 raise
-        self.changed(caller)
-        self._models = ([], 0.0)
-        return self._resolved(await self.offer(caller), wanted, param, kind)
+            self.changed(caller)
+            self._models = ([], 0.0)
+            offer = await self.offer(caller)
+            found = self._resolved(offer, wanted, param, kind)
+        if to_answer:
+            offer.check(wanted, found, param=param)
+        return found
 
     def _resolved(self, offer: Offer, wanted: str, param: str, kind: str | None) -> Served:
         return models.resolve(

@@ -4,6 +4,7 @@
 """
 
 import math
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -28,6 +29,7 @@ _STATUS: dict[type[errors.PenstockError], tuple[int, str]] = {
     errors.InvalidInput: (422, "invalid_request_error"),
     errors.TooLarge: (413, "invalid_request_error"),
     errors.Unauthenticated: (401, "authentication_error"),
+    errors.Forbidden: (403, "permission_error"),
     errors.NotFound: (404, "invalid_request_error"),
     errors.Conflict: (409, "invalid_request_error"),
     errors.TooMany: (429, "rate_limit_error"),
@@ -36,10 +38,13 @@ _STATUS: dict[type[errors.PenstockError], tuple[int, str]] = {
 
 
 class ErrorBody(BaseModel):
+    """`criteria`: of a model that the gate refuses, each that is failed or missing."""
+
     message: str
     type: str
     param: str | None
     code: str | None
+    criteria: list[dict[str, Any]] | None = None
 
 
 class ErrorEnvelope(BaseModel):
@@ -56,8 +61,10 @@ def envelope(
     param: str | None = None,
     code: str | None = None,
     headers: dict[str, str] | None = None,
+    details: Mapping[str, Any] | None = None,
 ) -> Response:
-    body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    error = {"message": message, "type": kind, "param": param, "code": code, **(details or {})}
+    body = {"error": error}
     return Response(orjson.dumps(body), status, headers, media_type="application/json")
 
 
@@ -89,8 +96,9 @@ async def _ours(request: Request, error: Exception) -> Response:
     if isinstance(error, errors.Unauthenticated):
         headers["www-authenticate"] = "Bearer"
     return envelope(
-        status, error.message, kind, param=error.param, code=error.code, headers=headers
-    )
+        status, error.message, kind, param=error.param, code=error.code, headers=headers,
+        details=error.details,
+    )  # fmt: skip
 
 
 def _invalid_status(request: Request) -> int:

@@ -13,15 +13,34 @@ from api.deps import CallerDep, Parts
 from api.limits import RateLimits
 from api.middleware import Around, BodyLimit
 from api.multipart import OVERHEAD_BYTES
-from api.routes import cache, catalog, events, generate, health, jobs, usage, webhooks
+from api.routes import (
+    audit_exports,
+    audit_reports,
+    audits,
+    cache,
+    catalog,
+    corrections,
+    events,
+    gate,
+    generate,
+    guard,
+    health,
+    jobs,
+    policies,
+    usage,
+    webhooks,
+)
 from api.routes.openai import (
     batch_stream,
     batches,
     chat,
     completions,
     embeddings,
+    eval_runs,
+    evals,
     files,
     finetuning,
+    moderations,
     responses,
     uploads,
 )
@@ -56,9 +75,11 @@ def create_app(config: Settings | None = None) -> FastAPI:
         openapi_url=None,
     )
     native = (jobs, events, generate, cache, usage, webhooks, catalog, health)
+    audit = (audits, audit_exports, audit_reports, corrections, gate, policies, guard)
     texts = (chat, completions, embeddings, responses, openai_models)
-    theirs = (*texts, files, uploads, batches, batch_stream, finetuning)
-    for module in (*native, *theirs):
+    records = (files, uploads, batches, batch_stream, finetuning, evals, eval_runs)
+    theirs = (*texts, *records, moderations)
+    for module in (*native, *audit, *theirs):
         app.include_router(module.router)
     app.add_middleware(
         BodyLimit,

@@ -15,9 +15,11 @@ import psutil
 from bench import (
     accepted,
     adapters,
+    audits,
     batches,
     caches,
     engine,
+    guard,
     interactive,
     noops,
     padding,
@@ -39,9 +41,11 @@ FIGURES: dict[str, Callable[[Rig], Figure]] = {
     "padding": padding.measure,
     "adapters": adapters.measure,
     "training": training.measure,
+    "audits": audits.measure,
+    "guard": guard.measure,
 }
 # These measure a process by itself.
-ALONE = {"training"}
+ALONE = {"training", "guard"}
 PAGE = ROOT / "docs" / "performance.md"
 
 

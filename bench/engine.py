@@ -20,8 +20,10 @@ MEDIAN_MS, P95_MS, OF_ENGINE = 25.0, 60.0, 0.95
 class Peer:
     """A child that answers wishes, a line each; idle in between."""
 
-    def __init__(self, module: str, env: dict[str, str]) -> None:
-        self.child = started(module, {}, env)
+    def __init__(
+        self, module: str, env: dict[str, str], options: dict[str, Any] | None = None
+    ) -> None:
+        self.child = started(module, options or {}, env)
 
     def ask(self, wish: dict[str, Any]) -> dict[str, Any]:
         assert self.child.stdin is not None

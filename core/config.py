@@ -213,6 +213,17 @@ class Settings(BaseSettings):
         0.25, ge=0, description="Of answers in each API process, in Redis, and of vectors: each."
     )
 
+    # Audits and the guard.
+    classifier: str = Field(
+        "penstock-lexical@1",
+        description="What scores harm in text: built in, or module:factory of another "
+        "core.classifiers.classifier.Classifier.",
+    )
+    refusal_classifier: str = Field(
+        "penstock-refusal@1",
+        description="What tells whether an answer refuses: full, partial, none; or module:factory.",
+    )
+
     # Guarantees. Seconds; the origin of each default is docs/decisions/0003.
     inference_lease_s: float = Field(15.0, gt=0)
     inference_heartbeat_s: float = Field(5.0, gt=0)

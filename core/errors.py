@@ -4,6 +4,7 @@ PenstockError
 |-- InvalidInput       the request is wrong: names the field and what to do
 |   `-- TooLarge       it holds more bytes than are taken
 |-- Unauthenticated    no key, or not one of ours
+|-- Forbidden          the key is good, and not for this
 |-- NotFound           not there, or another tenant's
 |-- Conflict           the state does not allow it; asking again will not help
 |-- TooMany            a limit was reached; later may help
@@ -12,14 +13,19 @@ PenstockError
 `-- Refused            a worker's error that every attempt would meet
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class PenstockError(Exception):
-    """`message` is for the client; `param` names the field at fault; `code` is for programs."""
+    """`message` is for the client; `param` names the field at fault; `code` is for programs; `details`: more fields
+    of the error's body, where it has any."""
 
     code = "error"
 
     def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
+        self.details: Mapping[str, Any] = {}
         self.message = message
         self.param = param
         self.code = code or type(self).code
@@ -35,6 +41,10 @@ class TooLarge(InvalidInput):
 
 class Unauthenticated(PenstockError):
     code = "invalid_api_key"
+
+
+class Forbidden(PenstockError):
+    code = "forbidden"
 
 
 class NotFound(PenstockError):

@@ -39,6 +39,12 @@ TOKENS = Counter("penstock_tokens_total", "Tokens read and written.", ("model", 
 CACHE_LOOKUPS = Counter(
     "penstock_cache_lookups_total", "Requests that allowed the cache.", ("mode", "outcome")
 )
+GUARD_HITS = Counter(
+    "penstock_guard_hits_total", "Met in answers.", ("category", "group", "action")
+)
+GUARD_ALARMS = Counter(
+    "penstock_guard_alarms_total", "Gaps between groups that were revealed.", ("category",)
+)
 RUNNING = Gauge("penstock_attempts_running", "Attempts running in this worker.")
 QUEUE_DEPTH = Gauge("penstock_queue_depth", "Queued jobs, as control last counted.", ("queue",))
 OUTBOX_AGE = Gauge("penstock_outbox_age_seconds", "Age of the oldest row when last relayed.")

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -130,11 +130,12 @@ class Rig:
         tenant: str,
         rate: Rate = BY_SETTINGS,
         tenant_rate: Mapping[Unit, int | None] | None = None,
+        roles: Sequence[str] = (),
     ) -> str:
         """A new API key; `tenant_rate` is all keys' of its tenant."""
         database = Database(self.settings(), name="test", pool=1)
         async with database.begin() as session:
-            _, key = await keys.create(session, tenant=tenant, name="test", rate=rate)
+            _, key = await keys.create(session, tenant=tenant, name="test", rate=rate, roles=roles)
             if tenant_rate is not None:
                 await keys.limit_tenant(session, tenant, tenant_rate)
         await database.close()

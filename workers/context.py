@@ -52,6 +52,9 @@ class Said:
     tokens: list[int] = field(default_factory=list)
     logprobs: list[dict[str, Any]] = field(default_factory=list)
     finish: str | None = None
+    raw: list[str] = field(default_factory=list)
+    done: int | None = None
+    pending: list[list[Any]] = field(default_factory=list)
 
 
 class Attempt:
@@ -109,6 +112,12 @@ class Attempt:
         said.finish = finish or said.finish
         self.voice.wake(self)
 
+    def keep(self, index: int, raw: str, done: int, pending: list[list[Any]]) -> None:
+        """What the next attempt alone may see of what is said next, of an answer that is guarded."""
+        said = self._pending.setdefault(index, Said())
+        said.raw.append(raw)
+        said.done, said.pending = done, pending
+
     def tell(self, kind: str, data: dict[str, Any]) -> None:
         """Say something that is no text: progress, metrics, a checkpoint. Each becomes an event of its own."""
         self.last_progress = time.monotonic()
@@ -135,7 +144,11 @@ class Attempt:
             if said.logprobs:
                 public["logprobs"] = said.logprobs
             # Whoever ends this job without us charges it from the log.
-            private = {"tokens": said.tokens, "finish": said.finish, "took": self.took()}
+            private: dict[str, Any] = {
+                "tokens": said.tokens, "finish": said.finish, "took": self.took()
+            }  # fmt: skip
+            if said.done is not None:
+                private |= {"raw": "".join(said.raw), "done": said.done, "pending": said.pending}
             self._enter(types.OUTPUT_DELTA, datetime.now(UTC), public, private)
             self.said.append(public | private)
             self._numbers.append(self.seq)

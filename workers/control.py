@@ -18,7 +18,18 @@ from core.events.log import POKE_CHANNEL, ROOM, EventLog, connect
 from core.forever import forever, stopped
 from core.jobs.kinds import KINDS
 from core.storage.place import storage_of
-from workers import app, batches, catalog, dispatch, files, relay, rescue, trainings
+from workers import (
+    app,
+    batches,
+    catalog,
+    corrections,
+    dispatch,
+    files,
+    gate,
+    relay,
+    rescue,
+    trainings,
+)
 from workers.webhooks import feed
 
 log = structlog.get_logger(__name__)
@@ -68,6 +79,8 @@ async def _run(config: Settings) -> None:
         "files": lambda: files.sweep_loop(database, storage_of(config), config),
         "trainings": lambda: trainings.sweep_loop(database, storage_of(config), config),
         "catalog": lambda: catalog.sweep_loop(database, storage_of(config), config),
+        "corrections": lambda: corrections.sweep_loop(database, storage_of(config), config),
+        "gate": lambda: gate.sweep_loop(database),
         "batches": lambda: batches.sweep_loop(database, events, dispatch_wake),
         "tick": lambda: _tick(seen),
     }

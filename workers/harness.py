@@ -155,6 +155,7 @@ async def _attend(worker: Worker, presence: Presence) -> None:
         "room": worker.room,
         "pulse": lambda: pulse.beat(worker),
         "cancels": lambda: pulse.listen(worker, worker.events.redis),
+        **worker.loops(),
     }
     _tasks.extend(
         asyncio.create_task(forever(name, loop), name=name) for name, loop in loops.items()

@@ -2,10 +2,10 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from core import telemetry
 from core.catalog.models import Served
@@ -14,11 +14,12 @@ from core.config import Settings
 from core.db.gather import Gather
 from core.db.session import Database
 from core.events.log import POKE_CHANNEL, ROOM, EventLog
-from core.jobs import attempts, batch, dataset, finetune, kinds
-from core.jobs.attempts import Claim, Outcome
+from core.jobs import attempts, audit, batch, dataset, explain, finetune, kinds
+from core.jobs.attempts import Claim, Outcome, Recorded
 from core.jobs.kinds import RANKS, queue_name
 from core.storage.seam import Storage
 from workers.adapters import Adapters
+from workers.answering.guards import Guards
 from workers.context import Attempt, Voice, Why
 from workers.engine import Embedder, Engine, Loaded
 from workers.seats import Governor, Seats
@@ -54,7 +55,7 @@ class Worker(ABC):
         self.limits = kinds.limits(self.kind, self.settings)
         self.voice = Voice(self.events, self.settings.flush_ms / 1000)
         self.claim: Gather[str, Claim | None] = Gather(self._claim, TOGETHER)
-        self.finish: Gather[Outcome, datetime | None] = Gather(self._finish, TOGETHER)
+        self.finish: Gather[Outcome, Recorded | None] = Gather(self._finish, TOGETHER)
 
     @abstractmethod
     def queues(self) -> list[str]:
@@ -76,6 +77,10 @@ class Worker(ABC):
     def idle_s(self) -> float:
         """Seconds since what it drives last made progress; 0 when it has nothing to do, or sees to that itself."""
         return 0.0
+
+    def loops(self) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
+        """What runs beside its attempts for ever, by name."""
+        return {}
 
     async def close(self) -> None:  # noqa: B027 - those without an engine drive nothing
         """End what it drives; nothing runs any more."""
@@ -123,7 +128,7 @@ class Worker(ABC):
         ours = {c.id: c for c in claims}
         return [ours.pop(job_id, None) for job_id in job_ids]
 
-    async def _finish(self, outcomes: Sequence[Outcome]) -> list[datetime | None]:
+    async def _finish(self, outcomes: Sequence[Outcome]) -> list[Recorded | None]:
         async with self.db.single() as session:
             ended = await attempts.finish(session, outcomes)
         return [ended.get(o.id) for o in outcomes]
@@ -166,7 +171,11 @@ class ModelWorker(Worker):
         self.seats.adjust()
 
     def _interactive(self) -> int:
-        return sum(attempt.claim.priority == "interactive" for attempt in self.running.values())
+        """Only of its own kind: the lines of a batch and the items of an audit take seats, whatever its priority."""
+        return sum(
+            a.claim.kind == self.kind and a.claim.priority == "interactive"
+            for a in self.running.values()
+        )
 
 
 @dataclass(kw_only=True)
@@ -178,6 +187,23 @@ class InferenceWorker(ModelWorker):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.adapters = Adapters(self.engine, self.settings, self.db, self.storage)
+        self.guards = Guards(self.db)
+
+    def loops(self) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
+        return {"guards": self.guards.write}
+
+    async def close(self) -> None:
+        await self.guards.written()
+        await super().close()
+
+    def queues(self) -> list[str]:
+        """Explanations and audits of its model last: what they ask takes seats as lines of batches do."""
+        studies = [
+            queue_name(kind, priority, self.model.name)
+            for kind in (explain.KIND, audit.KIND)
+            for priority in RANKS
+        ]
+        return [*super().queues(), *studies]
 
 
 @dataclass(kw_only=True)

@@ -11,15 +11,27 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from core import telemetry
 from core.errors import PenstockError, Refused, Retryable, Unavailable
 from core.events.log import POKE_CHANNEL
-from core.jobs import attempts, batch, dataset, embedding, finetune, inference, kinds
-from core.jobs.attempts import Outcome, Requeue
+from core.jobs import (
+    attempts,
+    audit,
+    batch,
+    dataset,
+    embedding,
+    explain,
+    finetune,
+    inference,
+    kinds,
+)
+from core.jobs.attempts import Outcome, Recorded, Requeue
 from core.jobs.job import State
 from core.jobs.ringing import suspect_after
+from workers.audit import handler as audit_handler
 from workers.batch import handler as batch_handler
 from workers.context import Attempt, Why
 from workers.dataset import handler as dataset_handler
 from workers.embedding import handler as embedding_handler
 from workers.engine import EngineDead
+from workers.explain import handler as explain_handler
 from workers.finetune import handler as finetune_handler
 from workers.inference import handler as inference_handler
 from workers.process import EmbeddingWorker, FinetuneWorker, InferenceWorker, Worker
@@ -100,6 +112,10 @@ async def _dispatch(worker: Worker, attempt: Attempt) -> Done:
             return Done(*await embedding_handler.handle(worker, attempt))
         case InferenceWorker() | EmbeddingWorker(), batch.KIND:
             return Done(*await batch_handler.handle(worker, attempt))
+        case InferenceWorker(), audit.KIND:
+            return Done(*await audit_handler.handle(worker, attempt))
+        case InferenceWorker(), explain.KIND:
+            return Done(*await explain_handler.handle(worker, attempt))
         case FinetuneWorker(), finetune.KIND:
             return Done(*await finetune_handler.handle(worker, attempt))
         case FinetuneWorker(), dataset.KIND:
@@ -169,8 +185,8 @@ def _back(attempt: Attempt, reason: str, *, charged: bool, pause_s: float = 0.0)
 
 async def _record(worker: Worker, attempt: Attempt, verdict: Outcome | Requeue) -> None:
     """Write the verdict under its number, then let it be heard. A verdict that is not ours is dropped."""
-    at = await _write(worker, verdict)
-    if at is None:
+    recorded = await _write(worker, verdict)
+    if recorded is None:
         telemetry.LEASES_LOST.labels(attempt.claim.kind).inc()
         log.warning("the job was no longer ours to record")
         return
@@ -179,10 +195,10 @@ async def _record(worker: Worker, attempt: Attempt, verdict: Outcome | Requeue) 
         ended = verdict.state
         telemetry.JOBS_ENDED.labels(kind, ended).inc()
         telemetry.JOB_SECONDS.labels(kind, ended).observe(time.monotonic() - attempt.began)
-        attempt.end(f"job.{ended}", at, verdict.data)
+        attempt.end(f"job.{ended}", recorded.at, recorded.data)
     else:
         telemetry.JOBS_REQUEUED.labels(kind, verdict.reason).inc()
-        attempt.end("job.requeued", at, {"reason": verdict.reason})
+        attempt.end("job.requeued", recorded.at, recorded.data)
     log.info("recorded", outcome=verdict.state if isinstance(verdict, Outcome) else verdict.reason)
     await worker.voice.drained(attempt, LAST_WORDS_S)
     # Suspects run one after the other: the next waits for this one's end.
@@ -195,7 +211,7 @@ async def _record(worker: Worker, attempt: Attempt, verdict: Outcome | Requeue) 
             log.debug("the dispatcher will find the job on its sweep")
 
 
-async def _write(worker: Worker, verdict: Outcome | Requeue) -> Any:
+async def _write(worker: Worker, verdict: Outcome | Requeue) -> Recorded | None:
     tried_until = time.monotonic() + RECORD_FOR_S
     pause = 0.05
     while True:

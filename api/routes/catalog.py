@@ -38,9 +38,13 @@ async def move(
     caller: CallerDep,
     parts: PartsDep,
 ) -> Response:
-    """Give a version another stage: candidate, staging, production, retired, one step at a time."""
+    """Give a version another stage: candidate, staging, production, retired, one step at a time.
+
+    Production takes a passing audit under your gate's policy (GET /v1/gate), or a force by who may.
+    """
+    force = wanted.force.force() if wanted.force else None
     async with parts.db.begin() as session:
-        moved = await stages.move(session, caller, name, wanted.stage, wanted.reason)
+        moved = await stages.move(session, caller, name, wanted.stage, wanted.reason, force)
     parts.changed(caller)
     offer = await parts.offer(caller)
     return answer(shapes.version(moved, offer.named(moved.name), offer.names(parts.settings)))
@@ -85,9 +89,13 @@ async def listed(caller: CallerDep, parts: PartsDep) -> Response:
 async def put(
     name: shapes.AliasName, wanted: shapes.AliasChange, caller: CallerDep, parts: PartsDep
 ) -> Response:
-    """Have a name of yours lead to a version or a served model; make it when it is new."""
+    """Have a name of yours lead to a version or a served model; make it when it is new.
+
+    A name that your gate's policy has for a door, such as prod, takes a passing audit, or a force by who may.
+    """
+    force = wanted.force.force() if wanted.force else None
     async with parts.db.begin() as session:
-        moved = await aliases.put(session, caller, name, wanted.model, wanted.reason)
+        moved = await aliases.put(session, caller, name, wanted.model, wanted.reason, force)
     parts.changed(caller)
     return answer(shapes.alias(moved))
 
@@ -118,10 +126,11 @@ async def rollback(
     parts: PartsDep,
     wanted: Annotated[shapes.Because | None, Body()] = None,
 ) -> Response:
-    """Have an alias lead to what it led to before its last move; again: one further back."""
-    reason = (wanted or _NO_REASON).reason
+    """Have an alias lead to what it led to before its last move; again: one further back. The gate is asked, too."""
+    given = wanted or _NO_REASON
+    force = given.force.force() if given.force else None
     async with parts.db.begin() as session:
-        moved = await aliases.rollback(session, caller, name, reason)
+        moved = await aliases.rollback(session, caller, name, given.reason, force)
     parts.changed(caller)
     return answer(shapes.alias(moved))
 

@@ -12,6 +12,7 @@ from core.catalog.models import Served
 from core.catalog.stages import MAX_REASON, Stage
 from core.catalog.tables import Alias, AliasMove, DatasetVersion, StageMove, Version
 from core.events.types import rfc3339
+from core.gate.door import MAX_FORCE_D, Force
 from core.jobs.sampling import no_nul
 from core.ledger.caps import plain
 
@@ -38,9 +39,20 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+class Forced(_Body):
+    """Past the gate, for so many days, by a key with the role risk-owner; kept with the reason."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=MAX_REASON), AfterValidator(no_nul)]
+    expires_in_days: Annotated[int, Field(ge=1, le=MAX_FORCE_D)]
+
+    def force(self) -> Force:
+        return Force(self.reason, self.expires_in_days)
+
+
 class StageChange(_Body):
     stage: Stage
     reason: Reason = ""
+    force: Forced | None = None
 
 
 class Import(_Body):
@@ -54,10 +66,12 @@ class Import(_Body):
 class AliasChange(_Body):
     model: Target
     reason: Reason = ""
+    force: Forced | None = None
 
 
 class Because(_Body):
     reason: Reason = ""
+    force: Forced | None = None
 
 
 class Prices(BaseModel):
@@ -73,7 +87,8 @@ class ModelView(BaseModel):
     """A model; what is null belongs to versions alone. `created`: Unix seconds.
 
     `digest`: of its files, for a version that of its artefact; null: not known. `served`: it answers now.
-    `adapter`: it is put on its base's weights, whose digest must be `base_digest`.
+    `adapter`: it is put on its base's weights, whose digest must be `base_digest`. `withdrawn`: the gate took it out of
+    use; it answers nobody until it passes again.
     """
 
     id: str
@@ -86,6 +101,7 @@ class ModelView(BaseModel):
     aliases: list[str]
     served: bool
     stage: Stage | None
+    withdrawn: bool
     version: str | None
     number: int | None
     base: str | None
@@ -114,6 +130,7 @@ class StageMoveView(BaseModel):
     stage: Stage
     key_id: str
     reason: str
+    audit: str | None
     at: datetime
 
 
@@ -123,13 +140,14 @@ class StageHistory(BaseModel):
 
 
 class AliasMoveView(BaseModel):
-    """`model` null: the alias was deleted; `rollback`: the move took an earlier one back."""
+    """`model` null: the alias was deleted; `rollback`: the move took an earlier one back; `audit`: that decided."""
 
     object: Literal["alias.move"]
     was: str | None
     model: str | None
     key_id: str
     reason: str
+    audit: str | None
     rollback: bool
     at: datetime
 
@@ -202,6 +220,7 @@ def model(served: Served, names: Mapping[str, list[str]]) -> dict[str, Any]:
         "aliases": names.get(served.name, []),
         "served": True,
         "stage": None,
+        "withdrawn": False,
         "version": None,
         "number": None,
         "base": None,
@@ -226,6 +245,7 @@ def version(row: Version, served: Served | None, names: Mapping[str, list[str]])
         "aliases": names.get(row.name, []),
         "served": served is not None,
         "stage": row.stage,
+        "withdrawn": row.withdrawn_at is not None,
         "version": row.id,
         "number": row.number,
         "base": row.base,
@@ -249,6 +269,7 @@ def stage_move(row: StageMove) -> dict[str, Any]:
         "stage": row.stage,
         "key_id": row.key_id,
         "reason": row.reason,
+        "audit": row.audit,
         "at": rfc3339(row.at),
     }
 
@@ -284,6 +305,7 @@ def alias_move(row: AliasMove) -> dict[str, Any]:
         "model": row.target,
         "key_id": row.key_id,
         "reason": row.reason,
+        "audit": row.audit,
         "rollback": row.undoes is not None,
         "at": rfc3339(row.at),
     }

@@ -8,6 +8,7 @@ from starlette.background import BackgroundTask
 
 from api import views
 from api.admission import admit
+from api.audits import admit_audit
 from api.deps import CallerDep, IdempotencyKey, JobId, Parts, PartsDep, SessionDep
 from api.errors import ErrorEnvelope
 from api.training import admit_data
@@ -19,10 +20,11 @@ from core.jobs.job import State
 from core.jobs.kinds import JobSpec
 from core.jobs.outlook import NONE
 from core.jobs.submission import Wish
+from core.security.keys import Caller
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorEnvelope}
-    for status in (400, 401, 404, 405, 409, 413, 415, 422, 429, 503)
+    for status in (400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 503)
 }
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=ERRORS)
 
@@ -42,13 +44,21 @@ async def submit(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Accept a job. Once this answers 202 the job ends in exactly one terminal state."""
+    return await accepted(parts, caller, spec, idempotency_key, "/v1/jobs")
+
+
+async def accepted(
+    parts: Parts, caller: Caller, spec: JobSpec, idempotency_key: str | None, place: str
+) -> Response:
+    """202 and the job, which is to be found below `place`. Raises InvalidInput naming the field."""
     model = await admit(parts, caller, spec, param="model")
     await admit_data(parts, caller, spec)
+    audit = await admit_audit(parts, caller, spec, model)
     key = spec.idempotency_key if idempotency_key is None else idempotency_key
     if spec.idempotency_key not in (None, key):
         raise InvalidInput("differs from the Idempotency-Key header", param="idempotency_key")
-    done = await parts.submit(Wish(caller, spec, model, key))
-    headers = {"location": f"/v1/jobs/{done.job.id}"}
+    done = await parts.submit(Wish(caller, spec, model, key, audit=audit))
+    headers = {"location": f"{place}/{done.job.id}"}
     if done.cache is not None:
         headers["x-penstock-cache"] = done.cache
     if done.replayed:

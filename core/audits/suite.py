@@ -59,3 +59,10 @@ class Suite:
     options: type[Options] = Options
     # Name and digest of the classifier that scores with, if any: another one is another measurement.
     classifier: tuple[str, str] | None = None
+    # The suite as it is for these very files and options, where its metrics or groups are theirs (a suite of one's
+    # own, a task of lm-eval). May read files and wait for a child process: called in a thread, never in the event loop.
+    fitted: Callable[[Files, Any], "Suite"] | None = None
+
+    def fit(self, files: Files, options: Any) -> "Suite":
+        """This suite for these files and options; itself where it is the same for all. Errors are those of `items`."""
+        return self.fitted(files, options) if self.fitted else self

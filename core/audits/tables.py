@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Integer, String, func
+from sqlalchemy import ForeignKey, Integer, String, UniqueConstraint, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.db.base import Base
@@ -24,3 +24,8 @@ class AuditAnswer(Base):
     row: Mapped[dict[str, Any]] = mapped_column(comment="as it was scored: core.measures.rows.Row")
     usage: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    # As pages of them are read.
+    __table_args__ = (
+        UniqueConstraint("job_id", "suite", "subject", "number", name="uq_audit_answers_number"),
+    )

@@ -9,11 +9,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql import ColumnElement
 
-from core.catalog import versions
+from core.catalog import subjects, versions
 from core.catalog.models import Model
 from core.catalog.stages import RETIRED, check_reason
-from core.catalog.tables import Alias, AliasMove
+from core.catalog.tables import Alias, AliasMove, Version
 from core.errors import Conflict, InvalidInput, NotFound
+from core.gate import door, doors, service
+from core.gate.door import Force
 from core.security.keys import Caller
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -22,35 +24,52 @@ PARAM = "name"
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """`version_id`: None for a served model."""
+    """`version`: None for a served model."""
 
     name: str
-    version_id: str | None
+    version: Version | None
+
+    @property
+    def version_id(self) -> str | None:
+        return None if self.version is None else self.version.id
 
 
 async def put(
-    session: AsyncSession, caller: Caller, name: str, target: str, reason: str = ""
+    session: AsyncSession,
+    caller: Caller,
+    name: str,
+    target: str,
+    reason: str = "",
+    force: Force | None = None,
 ) -> Alias:
     """Have `name` lead to a version (by name or id) or to a served model; where it leads already, nothing changes.
 
     Raises InvalidInput for a name that cannot be one, NotFound for a target that is not there, Conflict for one
-    that is retired.
+    that is retired; through a name that the gate's policy has for a door, GateRefused for one without evidence,
+    and Forbidden for a `force` by a key without the role.
     """
     await _check_name(session, name)
     check_reason(reason)
     await _alone(session, caller, name)
     wanted = await _target(session, caller, target)
+    audit = await _admitted(session, caller, name, wanted, force)
     now = await _find(session, caller, name)
     if now is not None and now.target == wanted.name:
         return now
-    return await _moved(session, caller, name, now, wanted, reason)
+    return await _moved(session, caller, name, now, wanted, reason, audit=audit)
 
 
-async def rollback(session: AsyncSession, caller: Caller, name: str, reason: str = "") -> Alias:
+async def rollback(
+    session: AsyncSession,
+    caller: Caller,
+    name: str,
+    reason: str = "",
+    force: Force | None = None,
+) -> Alias:
     """Take back the last move of an alias that was not taken back yet: it leads to what it led to before.
 
     Called again, it goes one further back. Raises NotFound for an alias that never was, Conflict when there is
-    nothing before, or it is retired by now.
+    nothing before, or it is retired by now; and as `put` does: what passed once must pass now.
     """
     check_reason(reason)
     await _alone(session, caller, name)
@@ -65,7 +84,19 @@ async def rollback(session: AsyncSession, caller: Caller, name: str, reason: str
             code="nothing_before",
         )
     wanted = await _target(session, caller, last.was)
-    return await _moved(session, caller, name, now, wanted, reason, undoes=last.id)
+    audit = await _admitted(session, caller, name, wanted, force)
+    return await _moved(session, caller, name, now, wanted, reason, undoes=last.id, audit=audit)
+
+
+async def lead(
+    session: AsyncSession, caller: Caller, name: str, target: str, reason: str, audit: str | None
+) -> Alias:
+    """What control does with an alias whose target is withdrawn: have it lead to one that passes. Raises as `put`."""
+    await _alone(session, caller, name)
+    wanted = await _target(session, caller, target)
+    await _admitted(session, caller, name, wanted, None)
+    now = await _find(session, caller, name)
+    return await _moved(session, caller, name, now, wanted, reason, audit=audit)
 
 
 async def remove(session: AsyncSession, caller: Caller, name: str, reason: str = "") -> None:
@@ -117,7 +148,11 @@ async def _check_name(session: AsyncSession, name: str) -> None:
 
 
 async def _alone(session: AsyncSession, caller: Caller, name: str) -> None:
-    """One move of an alias at a time, whether it has a row already or not; until the transaction ends."""
+    """One move of an alias at a time, whether it has a row already or not; until the transaction ends.
+
+    Behind the gate's lock (core/gate/door.py has the order): its policy says whether this name is a door.
+    """
+    await door.lock(session, caller.tenant_id)
     line = f"alias {caller.tenant_id} {name}"
     await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(line, 0))))
 
@@ -133,7 +168,29 @@ async def _target(session: AsyncSession, caller: Caller, target: str) -> _Target
             param="model",
             code="model_retired",
         )
-    return _Target(found.name, found.id)
+    return _Target(found.name, found)
+
+
+async def _admitted(
+    session: AsyncSession, caller: Caller, name: str, wanted: _Target, force: Force | None
+) -> str | None:
+    """The audit that lets it through; None: forced, or the name is no door."""
+    policy = await service.current(session, caller.tenant_id)
+    if not policy.policy.doors.gates(name):
+        if force is not None:
+            raise InvalidInput(
+                f"force: the alias {name} is no door of the gate; it needs none", param="force"
+            )
+        return None
+    what = (
+        await subjects.of_served(session, wanted.name)
+        if wanted.version is None
+        else subjects.candidate(wanted.version)
+    )
+    passed = await door.admit(session, caller, what, doors.alias(name), force, policy=policy)
+    if wanted.version is not None:
+        wanted.version.withdrawn_at = None
+    return passed.audit
 
 
 async def _find(session: AsyncSession, caller: Caller, name: str) -> Alias | None:
@@ -167,9 +224,10 @@ async def _moved(
     wanted: _Target,
     reason: str,
     undoes: int | None = None,
+    audit: str | None = None,
 ) -> Alias:
     was = None if now is None else now.target
-    _note(session, caller, name, was, wanted.name, reason, undoes)
+    _note(session, caller, name, was, wanted.name, reason, undoes, audit)
     row = {"target": wanted.name, "version_id": wanted.version_id, "moved_at": func.now()}
     await session.execute(
         insert(Alias)
@@ -190,11 +248,12 @@ def _note(
     target: str | None,
     reason: str,
     undoes: int | None = None,
+    audit: str | None = None,
 ) -> None:
     session.add(
         AliasMove(
             tenant_id=caller.tenant_id, name=name, was=was, target=target,
-            key_id=caller.key_id, reason=reason, undoes=undoes,
+            key_id=caller.key_id, reason=reason, undoes=undoes, audit=audit,
         )
     )  # fmt: skip
 

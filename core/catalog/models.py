@@ -14,6 +14,7 @@ from core.catalog.prices import FREE, Prices
 from core.config import Settings
 from core.db.base import Base
 from core.errors import InvalidInput, NotFound, Refused
+from core.gate.doors import Doors
 
 SIZES = ("1B", "7B", "30B")
 # What a model is for, by the kind of its jobs.
@@ -150,10 +151,38 @@ async def price(session: AsyncSession, name: str, prices: Prices) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What one tenant may ask for: what workers serve and its own versions; `aliases`: its own names for them."""
+    """What one tenant may ask for: what workers serve and its own versions; `aliases`: its own names for them.
+
+    `withheld`: names of both that must not answer, and why: the gate's (core/catalog/gating.py). They are offered all
+    the same to who measures or trains them. `doors`: of the tenant's gate.
+    """
 
     models: list[Served]
     aliases: Mapping[str, str] = field(default_factory=dict)
+    withheld: Mapping[str, str] = field(default_factory=dict)
+    doors: Doors | None = None
+
+    def check(self, wanted: str, found: Served, *, param: str) -> None:
+        """Raises InvalidInput when `wanted`, or the model that it stands for, must not answer."""
+        if (
+            wanted not in ("", found.name, *self.aliases)
+            and self.doors
+            and self.doors.gates(wanted)
+        ):
+            raise InvalidInput(
+                f"{wanted} is a name of the settings and a door of your gate, where nothing was let in for you; "
+                f"make an alias of your own (PUT /v1/aliases/{wanted}).",
+                param=param,
+                code="model_withdrawn",
+            )
+        for name in (wanted, found.name):
+            if why := self.withheld.get(name):
+                raise InvalidInput(
+                    f"{name} was taken out of use: {why}. It answers again once it passes the gate "
+                    "(penstock gate check); ask for another model until then.",
+                    param=param,
+                    code="model_withdrawn",
+                )
 
     def named(self, name: str) -> Served | None:
         return next((model for model in self.models if model.name == name), None)

@@ -11,10 +11,11 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.types import Text
 
-from core.catalog import versions
+from core.catalog import gating, versions
 from core.catalog.models import Model
 from core.catalog.tables import Alias, Version
 from core.errors import Refused
+from core.gate import service
 from core.security.keys import Tenant
 
 PREFIX = "catalog:"
@@ -46,25 +47,36 @@ async def standing(session: AsyncSession, tenant: str, wanted: str) -> Version:
         )
     if found.stage == versions.RETIRED or found.artifact is None:
         raise Refused(f"{named}: {found.name} is retired; move the alias to another version")
+    # By its own name it may be served all the same: requests are refused, and an audit has somebody to ask.
+    if alias is not None:
+        held = await service.current(session, owner)
+        refused = await gating.withheld(session, owner, held)
+        if why := refused.get(wanted) or refused.get(found.name):
+            raise Refused(f"{named}: {found.name} does not pass the gate any more: {why}")
     return found
 
 
 _EARLIER = text(
-    """SELECT DISTINCT ON (m.name) m.name, m.was FROM alias_moves m JOIN aliases a USING (tenant_id, name)
+    """SELECT m.name, m.was FROM alias_moves m JOIN aliases a USING (tenant_id, name)
        WHERE m.tenant_id = :tenant AND m.name = ANY(:names) AND m.was = ANY(:served)
-       ORDER BY m.name, m.id DESC"""
+       ORDER BY m.id DESC"""
 ).bindparams(bindparam("names", type_=ARRAY(Text)), bindparam("served", type_=ARRAY(Text)))
 
 
 async def leading(
     session: AsyncSession, tenant_id: str, aliases: Sequence[Alias], served: Collection[str]
 ) -> dict[str, str]:
-    """What a tenant's aliases lead to: the newest of their targets that some worker serves."""
+    """What a tenant's aliases lead to: the newest of their targets that some worker serves and the gate lets stand."""
     found = {alias.name: alias.target for alias in aliases}
     away = [name for name, target in found.items() if target not in served]
     if away:
         asked = {"tenant": tenant_id, "names": away, "served": list(served)}
-        found |= {row.name: row.was for row in await session.execute(_EARLIER, asked)}
+        earlier: dict[str, list[str]] = {}
+        for row in await session.execute(_EARLIER, asked):
+            earlier.setdefault(row.name, []).append(row.was)
+        for name, targets in earlier.items():
+            if fit := await gating.fit(session, tenant_id, name, targets):
+                found[name] = fit[0]
     return found
 
 

@@ -67,6 +67,9 @@ class Version(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     published_at: Mapped[datetime | None]
     retired_at: Mapped[datetime | None]
+    withdrawn_at: Mapped[datetime | None] = mapped_column(
+        comment="until it passes the gate again it is not asked"
+    )
 
     __table_args__ = (
         CheckConstraint("kind IN ('adapter','full')", name="kind"),
@@ -87,6 +90,7 @@ class StageMove(Base):
     stage: Mapped[str] = mapped_column(String(16))
     key_id: Mapped[str] = mapped_column(String(40))
     reason: Mapped[str]
+    audit: Mapped[str | None] = mapped_column(String(40), comment="the evidence that decided")
     at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
@@ -146,6 +150,7 @@ class AliasMove(Base):
     undoes: Mapped[int | None] = mapped_column(
         BigInteger, comment="the move that a rollback takes back"
     )
+    audit: Mapped[str | None] = mapped_column(String(40), comment="the evidence that decided")
     at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     __table_args__ = (Index("ix_alias_moves_name", "tenant_id", "name", "id"),)

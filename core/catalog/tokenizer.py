@@ -121,6 +121,12 @@ class Text:
         return self._template is not None
 
     @property
+    def start(self) -> int | None:
+        """The token that begins a text."""
+        mark = self._marks.get("bos_token")
+        return None if mark is None else self._tokenizer.token_to_id(mark)
+
+    @property
     def end(self) -> int | None:
         """The token that ends a text."""
         mark = self._marks.get("eos_token")

@@ -41,7 +41,8 @@ fact AS (
                WHEN m.state = 'cancelled' THEN 'cancelled'
                WHEN m.state <> 'succeeded' THEN 'failed'
                WHEN coalesce(m.fact_data #>> '{{result,choices,0,finish_reason}}',
-                             m.fact_data #>> '{{result,finish_reason}}') = 'length' THEN 'incomplete'
+                             m.fact_data #>> '{{result,finish_reason}}')
+                   IN ('length', 'content_filter') THEN 'incomplete'
                ELSE 'completed' END,
            'evt_' || substr(m.id, 5) || '_' || m.seq || '_response',
            jsonb_build_object('id', 'resp_' || substr(m.id, 5))
@@ -54,6 +55,13 @@ fact AS (
            'evt_' || substr(id, 5) || '_' || seq || '_finetune',
            jsonb_build_object('id', 'ftjob-' || substr(id, 5))
     FROM moved WHERE kind = 'finetune' AND state IN ('succeeded', 'failed', 'cancelled', 'expired')
+    UNION ALL
+    SELECT m.id, m.tenant_id, 'eval.run.' || CASE m.state WHEN 'succeeded' THEN 'succeeded'
+               WHEN 'cancelled' THEN 'canceled' ELSE 'failed' END,
+           'evt_' || substr(m.id, 5) || '_' || m.seq || '_eval',
+           jsonb_build_object('id', 'evalrun_' || substr(m.id, 5))
+    FROM moved m JOIN eval_runs r ON r.job_id = m.id
+    WHERE m.state IN ('succeeded', 'failed', 'cancelled', 'expired')
 ), notice AS (
     INSERT INTO webhook_deliveries (id, tenant_id, endpoint_id, event_id, event_type, body)
     SELECT 'wd_' || replace(gen_random_uuid()::text, '-', ''), t.tenant_id, e.id, t.event_id,
@@ -107,10 +115,14 @@ _TELL = text(
 
 
 async def tell(
-    session: AsyncSession, tenant_id: str, *, kind: str, subject: str, state: str
+    session: AsyncSession, tenant_id: str, *, kind: str, subject: str, state: str, mark: str = ""
 ) -> None:
-    """Record the fact `kind.state` of something that is no job, in the transaction that makes it true."""
-    fact = {"type": f"{kind}.{state}", "event_id": f"evt_{subject}_{state}"}
+    """Record the fact `kind.state` of something that is no job, in the transaction that makes it true.
+
+    `mark`: tells one time from another, where it may become true more than once.
+    """
+    event_id = f"evt_{subject}_{state}" + (f"_{mark}" if mark else "")
+    fact = {"type": f"{kind}.{state}", "event_id": event_id}
     await session.execute(
         _TELL, {"tenant": tenant_id, "subject": subject, "kind": kind, "state": state, **fact}
     )

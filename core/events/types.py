@@ -20,14 +20,21 @@ OUTPUT_DELTA = "output.delta"
 PROGRESS = "progress"
 METRICS = "metrics"
 CHECKPOINT = "checkpoint"
+FINDING = "finding"
 # What an attempt says; the next one must know it all.
-SAID = frozenset({OUTPUT_DELTA, PROGRESS, METRICS, CHECKPOINT})
+SAID = frozenset({OUTPUT_DELTA, PROGRESS, METRICS, CHECKPOINT, FINDING})
 
 TERMINAL = frozenset({SUCCEEDED, FAILED, CANCELLED, EXPIRED})
 BATCH_ENDED = tuple(f"batch.{s}" for s in ("completed", "failed", "expired", "cancelled"))
+# Of models, not of jobs (core/catalog/withdrawals.py).
+MODELS = ("model.withdrawn", "model.evidence_expiring")
+# Of a tenant's guard (core/guard/counting.py).
+GUARD = ("guard.alarm",)
 FACTS = (QUEUED, STARTED, REQUEUED, PAUSED, RESUMED, SUCCEEDED, FAILED, CANCELLED, EXPIRED)
 # What webhooks also hear at the end of a job that is a response (core/events/outbox.py).
 FINE_TUNED = tuple(f"fine_tuning.job.{s}" for s in ("succeeded", "failed", "cancelled"))
+# At the end of an audit that is a run of an eval; their clients write canceled with one l.
+EVAL_RUNS = tuple(f"eval.run.{s}" for s in ("succeeded", "failed", "canceled"))
 RESPONSES = ("response.completed", "response.failed", "response.cancelled", "response.incomplete")
 
 

@@ -92,6 +92,16 @@ async def get(
     return found
 
 
+async def same(session: AsyncSession, caller: Caller, sha256: str, purpose: str) -> File | None:
+    """The tenant's newest file with these very bytes that never expires."""
+    query = select(File).where(
+        File.tenant_id == caller.tenant_id, File.sha256 == sha256, File.purpose == purpose,
+        File.expires_at.is_(None),
+    )  # fmt: skip
+    found: File | None = await session.scalar(query.order_by(File.id.desc()).limit(1))
+    return found
+
+
 async def listed(
     session: AsyncSession,
     caller: Caller,

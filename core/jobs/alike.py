@@ -29,7 +29,7 @@ class Place:
 # The table is there where the server has pgvector (migrations/vectors.py).
 _THERE = sql("SELECT to_regclass('cache_vectors') IS NOT NULL")
 _NEAREST = sql(
-    """SELECT j.id, j.spec, j.result, j.usage, 1 - (v.vector <=> cast(:vector AS vector)) AS similarity
+    """SELECT j.id, j.spec, j.result, j.usage, j.guard, 1 - (v.vector <=> cast(:vector AS vector)) AS similarity
        FROM cache_vectors v JOIN jobs j ON j.id = v.job_id AND j.tenant_id = v.tenant_id
        WHERE v.tenant_id = :tenant AND v.context = :context AND v.expires_at > now()
          AND j.state = 'succeeded' AND v.vector <=> cast(:vector AS vector) <= :far
@@ -64,7 +64,7 @@ async def nearest(
     for row in await session.execute(_NEAREST, where | {"far": 1 - threshold + 1e-6}):
         if not guard.differs(text, _said(row.spec)):
             similarity = min(float(row.similarity), 1.0)
-            return Hit("semantic", row.id, row.result, row.usage or {}, similarity)
+            return Hit("semantic", row.id, row.result, row.usage or {}, similarity, row.guard or "")
     return None
 
 

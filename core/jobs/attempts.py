@@ -11,10 +11,11 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.types import Integer, Text
 
+from core.audits.publishing import PUBLISH as PUBLISH_AUDIT
 from core.catalog.prices import FREE, Prices
 from core.catalog.versions import PUBLISH
 from core.events import outbox, types
-from core.jobs.job import FAR, State
+from core.jobs.job import COUNTED, FAR, State
 from core.ledger.entries import SETTLE, prices
 
 # Numbers an attempt may use beyond the last one Postgres vouches for. At the shortest flush interval
@@ -34,7 +35,7 @@ class Claim:
     """A job that is ours until the lease runs out: what to do, and what earlier attempts did.
 
     `prices`: those of its ledger row, when it has a cap on its cost. `adapter`: the digest of the one that
-    its model is served with; empty: none.
+    its model is served with; empty: none. `guard`: the digest of what its answers go by; `labels`: the client's own.
     """
 
     id: str
@@ -54,6 +55,8 @@ class Claim:
     priority: str = "interactive"
     prices: Prices = FREE
     adapter: str = ""
+    guard: str = ""
+    labels: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -68,7 +71,7 @@ class Renewal:
 
 @dataclass(slots=True)
 class Outcome:
-    """How an attempt ended. `seq` is the number of its last event."""
+    """How an attempt ended. `seq` is the number of its last event. An audit's usage is what its row says."""
 
     id: str
     attempt: int
@@ -99,7 +102,8 @@ _CLAIM = outbox.recorded(
             started_at = coalesce(started_at, now()), seq = seq + 1, seq_ceiling = seq + 1 + {SEQ_RESERVE}
         WHERE id = ANY(:ids) AND state = 'queued' AND available_at <= now()
           AND (deadline IS NULL OR deadline > now())
-        RETURNING {outbox.FACT}, model, adapter, priority, spec, progress, failures, seq_ceiling,
+        RETURNING {outbox.FACT}, model, adapter, guard, metadata AS labels, priority, spec, progress,
+            failures, seq_ceiling,
             extract(epoch FROM deadline - now())::float8 AS deadline_in_s,
             extract(epoch FROM now() - created_at)::float8 AS waited_s,
             CASE WHEN spec ->> 'max_cost' IS NOT NULL THEN {prices("jobs.id")} END AS prices,
@@ -119,6 +123,7 @@ async def claim(
             r.id, worker_id, r.tenant_id, r.kind, r.model, r.attempt, r.failures, r.seq, r.seq_ceiling,
             r.spec, r.progress, r.at, r.deadline_in_s, r.waited_s,
             r.priority, FREE if r.prices is None else Prices(*r.prices), r.adapter or "",
+            r.guard or "", r.labels,
         )
         for r in rows
     ]  # fmt: skip
@@ -191,15 +196,18 @@ async def outranked(session: AsyncSession, queues: Sequence[str], rank: int) -> 
 
 _FINISH = outbox.recorded(
     f"""UPDATE jobs j SET state = v.state, finished_at = now(), lease_until = NULL, seq = v.seq,
-            result = nullif(v.result, 'null'::jsonb), usage = nullif(v.usage, 'null'::jsonb),
+            result = nullif(v.result, 'null'::jsonb),
+            usage = CASE WHEN j.kind = 'audit' THEN {COUNTED.format(job="j.")}
+                    ELSE nullif(v.usage, 'null'::jsonb) END,
             error = nullif(v.error, 'null'::jsonb), progress = NULL
         FROM unnest(:ids, :attempts, :states, :seqs, cast(:results AS jsonb[]), cast(:usages AS jsonb[]),
                     cast(:errors AS jsonb[]), :facts, cast(:data AS jsonb[]))
              AS v(id, attempt, state, seq, result, usage, error, fact_type, fact_data)
         WHERE j.id = v.id AND j.attempt = v.attempt AND j.state = 'running'
         RETURNING {", ".join("j." + name for name in outbox.FACT.split(", "))},
-            v.fact_type, v.fact_data, j.usage""",  # noqa: S608 - only constants are formatted in
-    SETTLE + PUBLISH,
+            v.fact_type, j.usage, CASE WHEN j.kind = 'audit'
+                THEN v.fact_data || jsonb_build_object('usage', j.usage) ELSE v.fact_data END AS fact_data""",  # noqa: S608 - only constants are formatted in
+    SETTLE + PUBLISH + PUBLISH_AUDIT,
 ).bindparams(
     *(bindparam(n, type_=ARRAY(Text)) for n in ("ids", "states", "facts")),
     *(bindparam(n, type_=ARRAY(Text)) for n in ("results", "usages", "errors", "data")),
@@ -211,8 +219,16 @@ def _json(values: Sequence[Any]) -> list[str]:
     return [orjson.dumps(value).decode() for value in values]
 
 
-async def finish(session: AsyncSession, outcomes: Sequence[Outcome]) -> dict[str, datetime]:
-    """Record terminal states. Returns the time of each that was ours to end; the others are not there."""
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """When a move was recorded, and what its last event says."""
+
+    at: datetime
+    data: dict[str, Any]
+
+
+async def finish(session: AsyncSession, outcomes: Sequence[Outcome]) -> dict[str, Recorded]:
+    """Record terminal states. Returns each that was ours to end; the others are not there."""
     rows = await session.execute(
         _FINISH,
         {
@@ -227,7 +243,7 @@ async def finish(session: AsyncSession, outcomes: Sequence[Outcome]) -> dict[str
             "data": _json([o.data for o in outcomes]),
         },
     )
-    return {r.id: r.at for r in rows}
+    return {r.id: Recorded(r.at, r.fact_data) for r in rows}
 
 
 _REQUEUE = outbox.recorded(
@@ -243,7 +259,7 @@ _REQUEUE = outbox.recorded(
 ).bindparams(bindparam("progress", type_=JSONB(none_as_null=True)))
 
 
-async def requeue(session: AsyncSession, job: Requeue) -> datetime | None:
+async def requeue(session: AsyncSession, job: Requeue) -> Recorded | None:
     """Give a job back to the queue; None when it was not ours any more."""
     row = (
         await session.execute(
@@ -259,4 +275,4 @@ async def requeue(session: AsyncSession, job: Requeue) -> datetime | None:
             },
         )
     ).one_or_none()
-    return row.at if row is not None else None
+    return Recorded(row.at, row.fact_data) if row is not None else None

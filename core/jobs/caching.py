@@ -60,12 +60,12 @@ def last_text(spec: InferenceSpec) -> str | None:
     return last.content if last is not None and last.role == "user" else None
 
 
-def key(spec: InferenceSpec, model: Served) -> str:
-    """Of everything that an answer depends on, in hexadecimal."""
-    return _digest(model, _plain(spec))
+def key(spec: InferenceSpec, model: Served, guard: str = "") -> str:
+    """Of everything that an answer depends on, in hexadecimal. `guard`: the digest of the one it goes by."""
+    return _digest(model, _plain(spec) | _guarded(guard))
 
 
-def context(spec: InferenceSpec, model: Served, embeds: Served) -> str:
+def context(spec: InferenceSpec, model: Served, embeds: Served, guard: str = "") -> str:
     """The same without the last user text: what must be equal where that is only alike."""
     plain = _plain(spec)
     if plain.get("messages"):
@@ -73,9 +73,13 @@ def context(spec: InferenceSpec, model: Served, embeds: Served) -> str:
         plain["messages"] = [*before, {**last, "content": None}]
     else:
         plain["prompt"] = None
-    return _digest(
-        model, {**plain, "embeds": [embeds.name, embeds.source, embeds.dimensions, embeds.digest]}
-    )
+    made = [embeds.name, embeds.source, embeds.dimensions, embeds.digest]
+    return _digest(model, {**plain, "embeds": made, **_guarded(guard)})
+
+
+def _guarded(guard: str) -> dict[str, str]:
+    """Nothing without one: what was kept before there were guards is still found."""
+    return {"guard": guard} if guard else {}
 
 
 def _plain(spec: InferenceSpec) -> dict[str, Any]:

@@ -24,13 +24,14 @@ from core.ledger.entries import SETTLE
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """An answer from the cache: how it was found, and the job that it was made for."""
+    """An answer from the cache: how it was found, the job that it was made for, and the guard that it went by."""
 
     mode: str
     job: str
     result: dict[str, Any]
     usage: dict[str, Any]
     similarity: float | None = None
+    guard: str = ""
 
     @property
     def shown(self) -> dict[str, Any]:

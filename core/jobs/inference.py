@@ -21,6 +21,8 @@ from core.jobs.tools import Choice
 from core.ledger.caps import Caps
 
 KIND = "inference"
+# Of what was said, what only the next attempt may see: the tokens, and what a guard kept from readers.
+PRIVATE = frozenset({"tokens", "finish", "raw", "done", "pending"})
 MAX_PROMPT = 1_000_000
 
 # What _one_input checks, in the words of JSON Schema, for clients that read the API's description.
@@ -188,7 +190,8 @@ def check_length(prompt_tokens: int, max_tokens: int, context: int) -> None:
 
 
 def choices(progress: dict[str, Any] | None) -> dict[int, dict[str, Any]]:
-    """What was said of each answer: {"text", "tokens", "finish"?, "logprobs"?} by its index."""
+    """What was said of each answer: {"text", "tokens", "finish"?, "logprobs"?} by its index; of one that is
+    guarded also "raw", what the model wrote, of which the first "done" characters have left as "text"."""
     whole = dict(progress or {})
     whole.pop("took", None)
     others = whole.pop("choices", ())
@@ -215,7 +218,7 @@ def usage(progress: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def partial(progress: dict[str, Any] | None) -> dict[str, Any] | None:
-    """What a client may see of an unfinished answer; the token ids stay inside.
+    """What a client may see of an unfinished answer; token ids and what a guard held back stay inside.
 
     core/jobs/job.py says the same in SQL, for jobs that end without a worker.
     """
@@ -224,7 +227,7 @@ def partial(progress: dict[str, Any] | None) -> dict[str, Any] | None:
     shown: dict[str, Any] = {"text": progress.get("text", "")}
     if "choices" in progress or "logprobs" in progress:
         shown["choices"] = [
-            {"index": index, **{k: v for k, v in said.items() if k not in ("tokens", "finish")}}
+            {"index": index, **{k: v for k, v in said.items() if k not in PRIVATE}}
             for index, said in sorted(choices(progress).items())
         ]
     return shown
@@ -246,6 +249,9 @@ def join(progress: dict[str, Any] | None, said: list[dict[str, Any]]) -> dict[st
         ids.setdefault(index, []).extend(part.get("tokens", ()))
         if part.get("finish"):
             one["finish"] = part["finish"]
+        if "raw" in part:
+            one["raw"] = one.get("raw", "") + part["raw"]
+            one["done"], one["pending"] = part["done"], part["pending"]
         if part.get("logprobs"):
             one["logprobs"] = [*one.get("logprobs", ()), *part["logprobs"]]
     for index, one in known.items():

@@ -51,23 +51,34 @@ PARTIAL = """CASE WHEN kind = 'finetune' THEN (
         SELECT jsonb_object_agg(key, value) FROM jsonb_each(progress)
         WHERE key IN ('phase', 'metrics', 'validation', 'checkpoint', 'estimate', 'hyperparameters', 'data'))
     WHEN kind = 'dataset' THEN progress
+    WHEN kind = 'audit' THEN (
+        SELECT jsonb_object_agg(key, value) FROM jsonb_each(progress)
+        WHERE key IN ('phase', 'done', 'total', 'eta_s', 'plan', 'findings'))
+    WHEN kind = 'explain' THEN (
+        SELECT jsonb_object_agg(key, value) FROM jsonb_each(progress)
+        WHERE key IN ('phase', 'done', 'total', 'target'))
     WHEN progress ? 'text' THEN jsonb_build_object('text', progress -> 'text') ||
     CASE WHEN progress ? 'choices' OR progress ? 'logprobs' THEN jsonb_build_object('choices',
-        jsonb_build_array(progress - 'choices' - 'tokens' - 'finish' - 'took' || jsonb_build_object('index', 0))
-        || coalesce((SELECT jsonb_agg(c - 'tokens' - 'finish')
+        jsonb_build_array(progress - '{choices,tokens,finish,took,raw,done,pending}'::text[]
+            || jsonb_build_object('index', 0))
+        || coalesce((SELECT jsonb_agg(c - '{tokens,finish,raw,done,pending}'::text[])
                      FROM jsonb_array_elements(progress -> 'choices') AS c), jsonb_build_array()))
     ELSE jsonb_build_object() END END"""
 
+# Of an audit: on its row from its first recorded answer on (core/audits/answers.py), and no statement takes it away.
+COUNTED = """coalesce({job}usage, '{{"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0,
+    "cached_tokens": 0, "engine_seconds": 0}}'::jsonb)"""
+
 # core.jobs.inference.usage in SQL, for the same jobs.
-USAGE = """CASE WHEN kind NOT IN ('batch', 'dataset') THEN (
+USAGE = f"""CASE WHEN kind = 'audit' THEN {COUNTED.format(job="")} WHEN kind NOT IN ('batch', 'dataset') THEN (
     SELECT jsonb_build_object('prompt_tokens', t.asked, 'completion_tokens', t.said,
         'total_tokens', t.asked + t.said, 'cached_tokens', t.cached, 'engine_seconds', t.seconds)
-    FROM (SELECT coalesce((progress #>> '{took,prompt_tokens}')::bigint, 0) AS asked,
-                 coalesce((progress #>> '{took,cached_tokens}')::bigint, 0) AS cached,
-                 coalesce((progress #>> '{took,engine_seconds}')::numeric, 0) AS seconds,
+    FROM (SELECT coalesce((progress #>> '{{took,prompt_tokens}}')::bigint, 0) AS asked,
+                 coalesce((progress #>> '{{took,cached_tokens}}')::bigint, 0) AS cached,
+                 coalesce((progress #>> '{{took,engine_seconds}}')::numeric, 0) AS seconds,
                  coalesce(jsonb_array_length(progress -> 'tokens'), 0) + coalesce((
                      SELECT sum(jsonb_array_length(c -> 'tokens'))
-                     FROM jsonb_array_elements(progress -> 'choices') AS c), 0) AS said) t) END"""
+                     FROM jsonb_array_elements(progress -> 'choices') AS c), 0) AS said) t) END"""  # noqa: S608 - only constants are formatted in
 
 
 class Job(Base):
@@ -79,6 +90,10 @@ class Job(Base):
     model: Mapped[str]
     adapter: Mapped[str | None] = mapped_column(
         String(64), comment="the artefact it was accepted with, for all its attempts; null: none"
+    )
+    guard: Mapped[str | None] = mapped_column(
+        String(64),
+        comment="digest of the guard it was accepted with, for all its attempts; null: none",
     )
     priority: Mapped[str] = mapped_column(String(16))
     rank: Mapped[int] = mapped_column(SmallInteger, comment="priority as a number, 0 first")

@@ -9,16 +9,26 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from core.catalog.models import Served
 from core.config import Settings
-from core.jobs import batch, dataset, embedding, finetune, inference
+from core.jobs import audit, batch, dataset, embedding, explain, finetune, inference
+from core.jobs.audit import AuditSpec
 from core.jobs.batch import BatchSpec
 from core.jobs.caching import CacheWish
 from core.jobs.dataset import DatasetSpec
 from core.jobs.embedding import EmbeddingSpec
+from core.jobs.explain import ExplainSpec
 from core.jobs.finetune import FinetuneSpec
 from core.jobs.inference import InferenceSpec
 from core.jobs.sampling import no_nul
 
-KINDS = (inference.KIND, embedding.KIND, batch.KIND, finetune.KIND, dataset.KIND)
+KINDS = (
+    inference.KIND,
+    embedding.KIND,
+    batch.KIND,
+    finetune.KIND,
+    dataset.KIND,
+    audit.KIND,
+    explain.KIND,
+)
 # Those whose attempts save where they are when asked to stop: they can be paused, and give way.
 PAUSABLE = frozenset({finetune.KIND})
 Priority = Literal["interactive", "batch"]
@@ -83,6 +93,19 @@ class DatasetJob(DatasetSpec, Envelope):
     priority: Priority = "batch"
 
 
+class AuditJob(AuditSpec, Envelope):
+    """POST /v1/jobs with kind audit."""
+
+    kind: Literal["audit"]
+    priority: Priority = "batch"
+
+
+class ExplainJob(ExplainSpec, Envelope):
+    """POST /v1/jobs with kind explain."""
+
+    kind: Literal["explain"]
+
+
 class BatchStep(BatchSpec, Envelope):
     """A step of a batch: made by the platform, never by a client."""
 
@@ -91,10 +114,11 @@ class BatchStep(BatchSpec, Envelope):
 
 # What clients may submit.
 JobSpec = Annotated[
-    InferenceJob | EmbeddingJob | FinetuneJob | DatasetJob, Field(discriminator="kind")
+    InferenceJob | EmbeddingJob | FinetuneJob | DatasetJob | AuditJob | ExplainJob,
+    Field(discriminator="kind"),
 ]
 # What the platform may.
-AnySpec = InferenceJob | EmbeddingJob | FinetuneJob | DatasetJob | BatchStep
+AnySpec = InferenceJob | EmbeddingJob | FinetuneJob | DatasetJob | AuditJob | ExplainJob | BatchStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +132,7 @@ class Limits:
 def limits(kind: str, settings: Settings) -> Limits:
     match kind:
         # All make progress many times a second, so the same silence means the same thing.
-        case inference.KIND | embedding.KIND | batch.KIND:
+        case inference.KIND | embedding.KIND | batch.KIND | audit.KIND | explain.KIND:
             return Limits(settings.inference_lease_s, settings.inference_heartbeat_s)
         case finetune.KIND | dataset.KIND:
             return Limits(settings.training_lease_s, settings.training_heartbeat_s)
@@ -120,7 +144,7 @@ def reservation(spec: AnySpec, model: Served) -> int:
     match spec:
         case InferenceJob():
             return spec.reservation(model.context)
-        case EmbeddingJob() | FinetuneJob() | DatasetJob():
+        case EmbeddingJob() | FinetuneJob() | DatasetJob() | AuditJob() | ExplainJob():
             return spec.reservation()
         case BatchStep():
             return spec.tokens
@@ -131,7 +155,7 @@ def asked_tokens(spec: AnySpec) -> int:
     match spec:
         case InferenceJob():
             return spec.asked_tokens
-        case EmbeddingJob() | FinetuneJob():
+        case EmbeddingJob() | FinetuneJob() | AuditJob() | ExplainJob():
             return spec.reservation()
         case BatchStep() | DatasetJob():
             return 0
@@ -142,7 +166,7 @@ def cost_cap(spec: AnySpec) -> Decimal | None:
     match spec:
         case InferenceJob() | EmbeddingJob():
             return spec.max_cost
-        case FinetuneJob() | DatasetJob() | BatchStep():
+        case FinetuneJob() | DatasetJob() | AuditJob() | ExplainJob() | BatchStep():
             return None
 
 
@@ -159,6 +183,10 @@ def usage(kind: str, progress: dict[str, Any] | None) -> dict[str, Any] | None:
             return finetune.usage(progress)
         case dataset.KIND:
             return None  # no model runs
+        case audit.KIND:
+            return None  # its row knows: what each recorded answer took (core/audits/answers.py)
+        case explain.KIND:
+            return explain.usage(progress)
     raise ValueError(f"unknown kind {kind!r}")
 
 
@@ -182,6 +210,10 @@ def partial(kind: str, progress: dict[str, Any] | None) -> dict[str, Any] | None
             return finetune.partial(progress)
         case dataset.KIND:
             return dataset.partial(progress)
+        case audit.KIND:
+            return audit.partial(progress)
+        case explain.KIND:
+            return explain.partial(progress)
     raise ValueError(f"unknown kind {kind!r}")
 
 
@@ -198,6 +230,10 @@ def join(kind: str, progress: dict[str, Any] | None, said: list[dict[str, Any]])
             return finetune.join(progress, said)
         case dataset.KIND:
             return dataset.join(progress, said)
+        case audit.KIND:
+            return audit.join(progress, said)
+        case explain.KIND:
+            return explain.join(progress, said)
     raise ValueError(f"unknown kind {kind!r}")
 
 

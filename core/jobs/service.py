@@ -1,6 +1,6 @@
 """The client's verbs: submit, get, list, cancel. A tenant sees its own jobs and no others."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import select, text
@@ -47,6 +47,12 @@ async def get(session: AsyncSession, caller: Caller, job_id: str) -> Job:
     if job is None:
         raise _missing(job_id)
     return job
+
+
+async def several(session: AsyncSession, caller: Caller, ids: Sequence[str]) -> dict[str, Job]:
+    """Those of these jobs that are the tenant's, by their ids."""
+    query = select(Job).where(Job.id.in_(ids), Job.tenant_id == caller.tenant_id)
+    return {job.id: job for job in await session.scalars(query)}
 
 
 def _missing(job_id: str) -> NotFound:

@@ -14,11 +14,14 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.types import BigInteger, Float, Integer, LargeBinary, Numeric, Text
 
+from core.audits import new as audits
+from core.audits.new import NewAudit
 from core.catalog.models import Served
 from core.errors import Conflict, InvalidInput
 from core.events import outbox
 from core.ids import new_id
-from core.jobs import hits
+from core.jobs import evals, hits
+from core.jobs.evals import NewRun
 from core.jobs.hits import Hit
 from core.jobs.job import IdempotencyKey, Job
 from core.jobs.kinds import (
@@ -60,7 +63,7 @@ class Repeat:
 @dataclass(frozen=True, slots=True)
 class Wish:
     """A checked spec on its way to being a job. `key`: the client's idempotency key, or see Repeat.
-    `hit`: what the cache has for it."""
+    `hit`: what the cache has for it; `audit`: what an audit is bound to; `run`: of which eval it is a run."""
 
     caller: Caller
     spec: AnySpec
@@ -69,6 +72,8 @@ class Wish:
     repeat: Repeat | None = None
     response: Asking | None = None
     hit: Hit | None = None
+    audit: NewAudit | None = None
+    run: NewRun | None = None
 
     @property
     def first_try(self) -> bool:
@@ -101,8 +106,15 @@ async def submit_all(session: AsyncSession, wishes: Sequence[Wish]) -> list[Subm
     await _take_over(session, named)
     made = await _insert(session, [(wish, job_id) for wish, job_id in named if job_id not in late])
     await keep(session, {job_id: w.response for w, job_id in named if job_id in made})
+    await audits.keep(session, {job_id: w.audit for w, job_id in named if job_id in made})
+    await evals.keep(session, {job_id: w.run for w, job_id in named if job_id in made})
     # Last: the end of a job tells of its response, which must be there by then.
-    found = {job_id: wish.hit for wish, job_id in named if wish.hit and job_id in made}
+    found = {
+        job_id: wish.hit
+        for wish, job_id in named
+        # What was found under other rules than the job's own is no answer to it.
+        if wish.hit and job_id in made and wish.hit.guard == (made[job_id].guard or "")
+    }
     await hits.answer(session, made, found)
     # After the insert: the first of two twins in this very batch has only now a row to show.
     first = await _replays(session, [wish for wish, job_id in named if job_id in late])
@@ -155,13 +167,16 @@ def _replay(wish: Wish, first: tuple[bytes, Job]) -> Submitted | Conflict:
 
 _INSERT = outbox.recorded(
     f"""INSERT INTO jobs (id, tenant_id, kind, model, adapter, priority, rank, queue, key_id,
-                          reserved_tokens, spec, metadata, deadline)
+                          reserved_tokens, spec, metadata, deadline, guard)
         SELECT v.id, v.tenant, v.kind, v.model, v.adapter, v.priority, v.rank, v.queue, v.key, v.tokens, v.spec,
-               v.labels, now() + make_interval(secs => v.win)
+               v.labels, now() + make_interval(secs => v.win),
+               -- Here and nowhere else: whoever submits a job cannot forget it.
+               CASE WHEN v.kind IN ('inference', 'batch')
+                    THEN (SELECT g.active FROM guard_current g WHERE g.tenant_id = v.tenant) END
         FROM unnest(:ids, :tenants, :kinds, :models, :adapters, :priorities, :ranks, :queues, :keys, :tokens,
                     cast(:specs AS jsonb[]), cast(:labels AS jsonb[]), :windows)
              AS v(id, tenant, kind, model, adapter, priority, rank, queue, key, tokens, spec, labels, win)
-        RETURNING {outbox.FACT}, created_at, available_at, deadline, key_id, model, reserved_tokens,
+        RETURNING {outbox.FACT}, created_at, available_at, deadline, guard, key_id, model, reserved_tokens,
                   'job.queued' AS fact_type, jsonb_build_object('queue', queue) AS fact_data""",  # noqa: S608 - only constants are formatted in
     reserve("unnest(:ids, :asked, :caps, :priced) AS w(id, asked, cap, priced)"),
 ).bindparams(
@@ -220,7 +235,7 @@ async def _insert(session: AsyncSession, new: Sequence[tuple[Wish, str]]) -> dic
     for row in rows:
         job = jobs[row.id]
         job.created_at, job.available_at = row.created_at, row.available_at
-        job.deadline = row.deadline
+        job.deadline, job.guard = row.deadline, row.guard
     return jobs
 
 

@@ -23,10 +23,17 @@ _REPEATED: dict[str, Any] = {
 }  # fmt: skip
 
 
+# Why an answer is not whole, by how it ended.
+_INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+
+
+def _finish(job: Job) -> str:
+    return str(answers.choices(job.result or {})[0]["finish_reason"])
+
+
 def status(job: Job) -> str:
     if job.state == State.SUCCEEDED:
-        cut = answers.choices(job.result or {})[0]["finish_reason"] == "length"
-        return "incomplete" if cut else "completed"
+        return "incomplete" if _finish(job) in _INCOMPLETE else "completed"
     return _STATUS[State(job.state)]
 
 
@@ -41,7 +48,9 @@ def whole(job: Job, asked: dict[str, Any]) -> dict[str, Any]:
         "status": told,
         "completed_at": int(done) if done is not None and told == "completed" else None,
         "error": _error(job),
-        "incomplete_details": {"reason": "max_output_tokens"} if told == "incomplete" else None,
+        "incomplete_details": {"reason": _INCOMPLETE[_finish(job)]}
+        if told == "incomplete"
+        else None,
         "output": output,
         "usage": None if job.usage is None else usage(job.usage),
     }

@@ -126,7 +126,7 @@ def choice_of(job: Job) -> Choice:
 
 def _succeeded(job: Job, use: Choice, one: dict[str, Any]) -> list[Item]:
     text, calls = one["text"], one.get("tool_calls") or []
-    cut = one["finish_reason"] == "length"
+    cut = one["finish_reason"] in ("length", "content_filter")
     told = _told(one)
     if use.kind == "named":
         return [_call(job.id, 0, use.name or "", text, cut=cut)]

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -14,12 +14,15 @@ from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column
 
 from core.config import MAX_RATE
 from core.db.base import Base
-from core.errors import InvalidInput, NotFound, Unauthenticated
+from core.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
 from core.ids import new_id
 
 PREFIX = "sk-penstock-"
 MIN_WEIGHT, MAX_WEIGHT = 0.01, 1000.0
 Unit = Literal["requests", "tokens"]
+# What a key may do beyond the rest: accept a risk by name (force the gate, change its policy).
+RISK_OWNER = "risk-owner"
+ROLES = (RISK_OWNER,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,9 @@ class ApiKey(Base):
     revoked_at: Mapped[datetime | None]
     requests_per_minute: Mapped[int | None]
     tokens_per_minute: Mapped[int | None]
+    roles: Mapped[list[str]] = mapped_column(
+        server_default="{}", comment="what its holder may do beyond the rest"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,15 @@ class Caller:
     key_id: str
     rate: Rate = BY_SETTINGS
     tenant_rate: Rate = BY_SETTINGS
+    roles: frozenset[str] = frozenset()
+
+    def must_be(self, role: str, to: str) -> None:
+        """Raises Forbidden unless the key has this role. `to`: what for, in words."""
+        if role not in self.roles:
+            raise Forbidden(
+                f"To {to} takes a key with the role {role}. Make one: penstock keys create --role {role}",
+                code="role_required",
+            )
 
 
 def _hash(secret: str) -> bytes:
@@ -74,12 +89,21 @@ def _hash(secret: str) -> bytes:
 
 
 async def create(
-    session: AsyncSession, *, tenant: str, name: str, rate: Rate = BY_SETTINGS
+    session: AsyncSession,
+    *,
+    tenant: str,
+    name: str,
+    rate: Rate = BY_SETTINGS,
+    roles: Sequence[str] = (),
 ) -> tuple[ApiKey, str]:
     """Make a key for `tenant` (made too when new). Returns the row and the key itself, seen only here."""
     for field, value in (("tenant", tenant), ("name", name)):
         if not 1 <= len(value) <= 64:
             raise InvalidInput(f"{field} must have 1 to 64 characters", param=field)
+    if unknown := sorted(set(roles) - set(ROLES)):
+        raise InvalidInput(
+            f"role does not know {unknown[0][:64]!r}; choose from {', '.join(ROLES)}", param="role"
+        )
     limited = _columns({"requests": rate.requests, "tokens": rate.tokens})
     owner = await session.scalar(select(Tenant).where(Tenant.name == tenant))
     if owner is None:
@@ -87,7 +111,10 @@ async def create(
         session.add(owner)
         await session.flush()
     secret = secrets.token_urlsafe(32)
-    key = ApiKey(id=new_id("key"), tenant_id=owner.id, name=name, hash=_hash(secret), **limited)
+    key = ApiKey(
+        id=new_id("key"), tenant_id=owner.id, name=name, hash=_hash(secret),
+        roles=sorted(set(roles)), **limited,
+    )  # fmt: skip
     session.add(key)
     await session.flush()
     return key, f"{PREFIX}{key.id.removeprefix('key_')}-{secret}"
@@ -98,7 +125,14 @@ async def authenticate(session: AsyncSession, presented: str) -> Caller:
     key_id, _, secret = presented.removeprefix(PREFIX).partition("-")
     row = (
         await session.execute(
-            select(ApiKey.id, ApiKey.tenant_id, ApiKey.hash, *_rates(ApiKey), *_rates(Tenant))
+            select(
+                ApiKey.id,
+                ApiKey.tenant_id,
+                ApiKey.hash,
+                *_rates(ApiKey),
+                *_rates(Tenant),
+                ApiKey.roles,
+            )
             .join(Tenant, Tenant.id == ApiKey.tenant_id)
             .where(ApiKey.id == f"key_{key_id}", ApiKey.revoked_at.is_(None))
         )
@@ -107,7 +141,7 @@ async def authenticate(session: AsyncSession, presented: str) -> Caller:
     known = row.hash if row is not None else bytes(32)
     if not hmac.compare_digest(known, _hash(secret)) or row is None:
         raise Unauthenticated("The API key is unknown or revoked. Make one: penstock keys create")
-    return Caller(row.tenant_id, row.id, Rate(*row[3:5]), Rate(*row[5:7]))
+    return Caller(row.tenant_id, row.id, Rate(*row[3:5]), Rate(*row[5:7]), frozenset(row.roles))
 
 
 async def revoke(session: AsyncSession, key_id: str) -> None:

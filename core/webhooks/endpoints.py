@@ -7,14 +7,14 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import Conflict, InvalidInput, NotFound
-from core.events.types import BATCH_ENDED, FACTS, FINE_TUNED, RESPONSES
+from core.events.types import BATCH_ENDED, EVAL_RUNS, FACTS, FINE_TUNED, GUARD, MODELS, RESPONSES
 from core.ids import new_id
 from core.security.keys import Caller, Tenant
 from core.webhooks import addresses, signing
 from core.webhooks.addresses import Guard
 from core.webhooks.tables import CANCELLED, PENDING, WebhookDelivery, WebhookEndpoint
 
-EVENT_TYPES = FACTS + BATCH_ENDED + RESPONSES + FINE_TUNED
+EVENT_TYPES = FACTS + BATCH_ENDED + RESPONSES + FINE_TUNED + MODELS + EVAL_RUNS + GUARD
 MAX_ENDPOINTS = 50
 BY_OWNER = "Disabled by its owner."
 

@@ -110,7 +110,9 @@ def get(job_id: JobId, as_json: AsJson = False, url: Url = None, key: Key = None
         table.add_row("error", f"{job['error']['message']} ({job['error']['code']})")
     Console().print(table)
     if job["result"]:
-        typer.echo(f"\n{job['result']['text']}")
+        # Only an answer is text; what other kinds come to is data.
+        result = job["result"]
+        typer.echo(f"\n{result['text'] if 'text' in result else json.dumps(result, indent=2)}")
 
 
 @jobs_app.command()

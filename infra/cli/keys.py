@@ -22,11 +22,16 @@ def create(
     name: Annotated[str, typer.Option(help="What it is for.")] = "cli",
     requests_per_minute: Requests = None,
     tokens_per_minute: Tokens = None,
+    role: Annotated[
+        list[str] | None,
+        typer.Option(help=f"What its holder may do beyond the rest: {', '.join(keys.ROLES)}."),
+    ] = None,
 ) -> None:
     """Make a key and print it, this once."""
     rate = Rate(**rates(requests_per_minute, tokens_per_minute))
     _, key = in_database(
-        "keys", lambda session: keys.create(session, tenant=tenant, name=name, rate=rate)
+        "keys",
+        lambda session: keys.create(session, tenant=tenant, name=name, rate=rate, roles=role or ()),
     )
     typer.echo(key)
 
@@ -46,11 +51,14 @@ def limit(
 @keys_app.command("list")
 def list_keys() -> None:
     """Every key, without its secret."""
-    table = Table("id", "tenant", "name", "created", "revoked", "requests/min", "tokens/min")
+    table = Table(
+        "id", "tenant", "name", "roles", "created", "revoked", "requests/min", "tokens/min"
+    )
     for key, tenant in in_database("keys", keys.listed):
         revoked = f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else ""
         created = f"{key.created_at:%Y-%m-%d %H:%M}"
-        table.add_row(key.id, tenant, key.name, created, revoked, *shown(key))
+        roles = ", ".join(key.roles)
+        table.add_row(key.id, tenant, key.name, roles, created, revoked, *shown(key))
     Console().print(table)
 
 

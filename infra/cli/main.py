@@ -11,7 +11,10 @@ import typer
 import uvicorn
 
 from core.config import settings
+from infra.cli.audit import audit_app
 from infra.cli.finetune import finetune_app
+from infra.cli.gate import gate_app
+from infra.cli.guard import guard_app
 from infra.cli.jobs import jobs_app
 from infra.cli.keys import keys_app
 from infra.cli.models import models_app
@@ -30,8 +33,11 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(tenants_app, name="tenants")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(models_app, name="models")
+app.add_typer(gate_app, name="gate")
+app.add_typer(guard_app, name="guard")
 finetune_app.command()(plan)
 app.add_typer(finetune_app, name="finetune")
+app.add_typer(audit_app, name="audit")
 app.command()(usage)
 
 

@@ -7,12 +7,12 @@ from itertools import pairwise
 
 from rich.text import Text
 
+from core.drawing.scale import Scale, scale
+
 Point = tuple[float, float]
 _BLANK = 0x2800
 # The bit of each dot in a character, by its column and row.
 _BITS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
-# From so many times the smallest value on, a linear axis shows the first steps and nothing else.
-LOG_FROM = 20.0
 _MARGIN = 9
 
 
@@ -28,41 +28,6 @@ class Curve:
     @property
     def drawn(self) -> list[Point]:
         return [p for p in self.points if math.isfinite(p[0]) and math.isfinite(p[1])]
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Where a value lies between the ends of an axis, 0 to 1; by its logarithm where values differ widely."""
-
-    low: float
-    high: float
-    log: bool = False
-
-    def at(self, value: float) -> float:
-        low, high, value = (
-            (math.log(self.low), math.log(self.high), math.log(value))
-            if self.log
-            else (self.low, self.high, value)
-        )
-        return (value - low) / (high - low)
-
-    def value(self, at: float) -> float:
-        """The value that lies there."""
-        if self.log:
-            return math.exp(math.log(self.low) + at * (math.log(self.high) - math.log(self.low)))
-        return self.low + at * (self.high - self.low)
-
-
-def scale(values: Sequence[float], *, log: bool | None = None) -> Scale:
-    """An axis that holds all of these. `log`: None decides by how widely they differ."""
-    low, high = min(values), max(values)
-    if log is None:
-        log = low > 0 and high / low > LOG_FROM
-    if low == high:
-        # One value, or a curve that does not move: it lies in the middle.
-        half = abs(low) / 2 or 1.0
-        low, high, log = low - half, high + half, False
-    return Scale(low, high, log)
 
 
 def chart(curves: Sequence[Curve], width: int, height: int) -> Text:

@@ -35,7 +35,12 @@ class Remote:
     tries: int = field(default=TRIES)
 
     def ask(self, method: str, path: str, **request: Any) -> dict[str, Any]:
-        """The JSON of an answer; what may pass is tried again. Raises Trouble.
+        """The JSON of an answer, which `answer` gets."""
+        body: dict[str, Any] = self.answer(method, path, **request).json()
+        return body
+
+    def answer(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """An answer that is a success; what may pass is tried again. Raises Trouble.
 
         Only for requests that may be repeated: reads, cancels, submissions with an idempotency key.
         """
@@ -46,8 +51,7 @@ class Remote:
                 trouble = self.unreachable(error)
             else:
                 if answer.is_success:
-                    body: dict[str, Any] = answer.json()
-                    return body
+                    return answer
                 trouble = refusal(answer)
                 if answer.status_code not in PASSING:
                     break

@@ -7,42 +7,25 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
+from core.drawing.scale import short
+from core.drawing.style import STYLE
 from core.openai.finetuning_words import duration
 from infra.cli import svg
 from infra.cli.plot import Curve
 from infra.cli.remote import Remote, Trouble
 from infra.cli.training import JOBS, Training
 
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1b1f24; --soft: #667085; --line: #e4e7ec; --page: #fff; --card: #f8f9fb;
-  --one: #1f6feb; --two: #c2570c; --good: #1a7f37; --bad: #c1121f; --wait: #8a6d00 }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ee; --soft: #98a2b3; --line: #2b313b; --page: #14171c;
-  --card: #1b2027; --one: #6cb0ff; --two: #ff9b54; --good: #56c271; --bad: #ff7b7b; --wait: #e5c04b } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); margin: 0 auto;
-  max-width: 860px; padding: 32px 20px 64px }
-h1 { font-size: 22px; margin: 0 0 4px; overflow-wrap: anywhere } h2 { font-size: 16px; margin: 36px 0 10px }
-.sub { color: var(--soft); margin: 0 0 20px } .state { font-weight: 600 }
-.succeeded { color: var(--good) } .failed, .cancelled, .error { color: var(--bad) }
-.paused, .queued, .warn { color: var(--wait) }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 10px }
-.tile { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 10px 14px }
-.tile b { display: block; font-size: 20px; font-weight: 600; font-variant-numeric: tabular-nums }
-.tile span { color: var(--soft); font-size: 13px }
-figure { margin: 18px 0 } figcaption { font-weight: 600; margin-bottom: 4px }
-small, figcaption small { color: var(--soft); font-weight: 400 }
+_STYLE = (
+    STYLE
+    + """\
 svg { width: 100%; height: auto; font: 12px system-ui, sans-serif } svg text { fill: var(--soft) }
 svg .grid { stroke: var(--line) } svg .y { text-anchor: end } svg .x { text-anchor: middle }
 polyline { fill: none; stroke-width: 1.8; stroke-linejoin: round } polyline.one { stroke: var(--one) }
 polyline.two { stroke: var(--two) } circle.one { fill: var(--one) } circle.two { fill: var(--two) }
 svg .name { font-weight: 600 } svg text.one { fill: var(--one) } svg text.two { fill: var(--two) }
 svg .mark { fill: none; stroke: var(--two); stroke-width: 2 }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
-td, th { text-align: left; padding: 5px 14px 5px 0; border-bottom: 1px solid var(--line);
-  vertical-align: top; overflow-wrap: anywhere }
-th { color: var(--soft); font-weight: 500 } details { margin-top: 8px } summary { cursor: pointer; color: var(--soft) }
-.why { border-left: 4px solid var(--bad); padding: 8px 14px; background: var(--card) }
-code { font: 13px ui-monospace, monospace }
 """
+)
 
 
 @dataclass
@@ -132,8 +115,8 @@ def _tiles(found: Gathered) -> str:
     steps = training.points("train_loss")
     speeds = [value for _, value in training.points("tokens_per_s")]
     tiles = [
-        ("training loss, last", svg.short(steps[-1][1]) if steps else None),
-        ("validation loss, best", svg.short(best[1]) if best else None),
+        ("training loss, last", short(steps[-1][1]) if steps else None),
+        ("validation loss, best", short(best[1]) if best else None),
         ("steps", f"{steps[-1][0]:,.0f}" if steps else None),
         ("tokens trained on", f"{tokens:,.0f}" if tokens else None),
         ("tokens/s, median", f"{sorted(speeds)[len(speeds) // 2]:,.0f}" if speeds else None),
@@ -158,7 +141,7 @@ def _took(native: Mapping[str, Any]) -> str | None:
 
 def _curves(training: Training) -> str:
     best = training.best()
-    mark = (best, f"best: step {best[0]:g}, {svg.short(best[1])}") if best else None
+    mark = (best, f"best: step {best[0]:g}, {short(best[1])}") if best else None
 
     def one(name: str, said: str, style: str = "one", *, marked: bool = False) -> Curve:
         return Curve(said, training.points(name), style, marked)
@@ -257,7 +240,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, int):
         # Beyond a milliard it is a seed, which is copied.
         return f"{value:,}" if value < 1e9 else str(value)
-    return svg.short(value) if isinstance(value, float) else str(value)
+    return short(value) if isinstance(value, float) else str(value)
 
 
 def _checkpoints(found: Gathered) -> str:

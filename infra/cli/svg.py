@@ -1,16 +1,15 @@
 """Curves as SVG for a page that stands alone: no scripts, colours from the page's own style sheet."""
 
-import math
 from collections.abc import Sequence
 from html import escape
 
-from infra.cli.plot import Curve, Point, Scale, scale
+from core.drawing.scale import Scale, scale, short, ticks
+from infra.cli.plot import Curve, Point
 
 WIDTH, HEIGHT = 720, 260
 LEFT, RIGHT, TOP, BOTTOM = 62, 132, 14, 34
 # More points than this are not seen apart, and make a page of megabytes.
 MOST = 1500
-TICKS = 5
 # Two lines of text and a little air.
 APART = 32
 # For readers that have no style sheet; one overrules them.
@@ -50,24 +49,6 @@ def _x(xs: Scale, value: float) -> float:
 
 def _y(ys: Scale, value: float) -> float:
     return TOP + (1 - ys.at(value)) * (HEIGHT - TOP - BOTTOM)
-
-
-def ticks(axis: Scale, count: int = TICKS) -> list[float]:
-    """About so many round values of an axis, within its ends."""
-    if axis.log:
-        powers = range(math.floor(math.log10(axis.low)), math.ceil(math.log10(axis.high)) + 1)
-        for digits in ((1,), (1, 3), (1, 2, 5)):
-            found = [
-                d * 10.0**p for p in powers for d in digits if axis.low <= d * 10.0**p <= axis.high
-            ]
-            if len(found) >= count - 1:
-                return found
-        return found
-    raw = (axis.high - axis.low) / (count - 1)
-    size = 10.0 ** math.floor(math.log10(raw))
-    step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= raw * 0.6)
-    first = math.ceil(axis.low / step - 1e-9)
-    return [n * step for n in range(first, math.floor(axis.high / step + 1e-9) + 1)]
 
 
 def _grid(xs: Scale, ys: Scale) -> list[str]:
@@ -133,9 +114,3 @@ def _names(curves: Sequence[Curve], ys: Scale) -> list[str]:
             f'{escape(curve.name)}<tspan x="{x}" dy="14">{short(curve.drawn[-1][1])}</tspan></text>'
         )
     return out
-
-
-def short(value: float) -> str:
-    if value == int(value) and abs(value) < 1e9:
-        return f"{int(value):,}"
-    return f"{value:.4g}" if 1e-4 <= abs(value) < 1e6 else f"{value:.2e}"

@@ -31,7 +31,7 @@ def upgrade() -> None:
         ),
         sa.Column(
             "suites", JSONB(), nullable=False,
-            comment="[{name, version, files: {name: {id, sha256}}, options, items}]",
+            comment="[{name, version, files: {name: {id, sha256}}, options, items, split, classifier}]",
         ),
         sa.Column("policy", JSONB(), nullable=True, comment="as it was then, in full"),
         sa.Column(
@@ -41,7 +41,11 @@ def upgrade() -> None:
         sa.Column("policy_digest", sa.String(length=64), nullable=False),
         sa.Column(
             "baseline", JSONB(), nullable=True,
-            comment="{model, version_id, weights, adapter, audit}: what it is held against",
+            comment="{model, version_id, weights, adapter, served, production}: what it is held against",
+        ),
+        sa.Column(
+            "settings", JSONB(), server_default=sa.text("'{}'::jsonb"), nullable=False,
+            comment="{seed, render, confidence, imports, served: digest of the files that answer}",
         ),
         sa.Column(
             "plan", JSONB(), nullable=False, comment="what can be seen, told before the run"
@@ -97,6 +101,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint(
             "job_id", "subject", "suite", "item", name=op.f("pk_audit_answers")
+        ),
+        sa.UniqueConstraint(
+            "job_id", "suite", "subject", "number", name="uq_audit_answers_number"
         ),
     )  # fmt: skip
 

@@ -18,6 +18,7 @@ from core.security import keys
 from core.security.keys import Caller
 from core.storage.place import storage_of
 from tests.core import cataloguing as given
+from tests.gating import passed
 from tests.rig import Rig
 
 
@@ -107,6 +108,7 @@ async def test_an_alias_moves_answers_and_goes_back_in_one_call(
     client: httpx.AsyncClient, db: Database, caller: Caller, rill: Served, tuned: Version
 ) -> None:
     second = await given.version(db, caller, rill, suffix="mill")
+    await passed(db, caller, tuned.name, second.name)
     made = await asked(client, "PUT", "aliases/prod", 200, model=tuned.name)
     assert (made["model"], made["version"], made["own"]) == (tuned.name, tuned.id, True)
     assert (await asked(client, "GET", "models/prod", 200))["id"] == tuned.name
@@ -147,10 +149,10 @@ async def test_an_alias_of_a_tenant_is_asked_for_like_a_model(
 async def test_deleting_retires_what_nobody_uses(
     client: httpx.AsyncClient, ai: AsyncOpenAI, tuned: Version
 ) -> None:
-    await asked(client, "PUT", "aliases/prod", 200, model=tuned.name)
-    with pytest.raises(openai.ConflictError, match="behind the alias prod"):
+    await asked(client, "PUT", "aliases/front", 200, model=tuned.name)
+    with pytest.raises(openai.ConflictError, match="behind the alias front"):
         await ai.models.delete(tuned.name)
-    await asked(client, "DELETE", "aliases/prod", 200)
+    await asked(client, "DELETE", "aliases/front", 200)
     done = await ai.models.delete(tuned.name)
     assert (done.id, done.object, done.deleted) == (tuned.name, "model", True)
     with pytest.raises(openai.NotFoundError, match="is retired"):

@@ -15,6 +15,7 @@ from core.security.keys import Caller
 from tests.core import cataloguing as given
 from tests.core.cataloguing import ended, running, version
 from tests.fakes.webhooks import tenant
+from tests.gating import passed
 
 
 @pytest.fixture
@@ -29,7 +30,9 @@ async def model(database: Database) -> Served:
 
 @pytest.fixture
 async def three(database: Database, caller: Caller, model: Served) -> list[Version]:
-    return [await version(database, caller, model) for _ in range(3)]
+    made = [await version(database, caller, model) for _ in range(3)]
+    await passed(database, caller, model.name, *(one.name for one in made))
+    return made
 
 
 async def put(
@@ -157,6 +160,7 @@ async def test_an_alias_leads_to_what_there_is(
             await put(database, who, target)
         assert refused.value.param == "model"
     assert await ended(database, claim)
+    await passed(database, caller, unseen.name)
     assert await put(database, caller, unseen.name) == unseen.name
     async with database.begin() as session:
         assert await aliases.listed(session, stranger.tenant_id) == []

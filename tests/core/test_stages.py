@@ -14,6 +14,7 @@ from core.security.keys import Caller
 from tests.core import cataloguing as given
 from tests.core.cataloguing import version
 from tests.fakes.webhooks import tenant
+from tests.gating import passed
 
 
 @pytest.fixture
@@ -45,6 +46,7 @@ async def test_only_the_moves_that_are_allowed_are_made(
     database: Database, caller: Caller, model: Served, before: str, after: str
 ) -> None:
     made = await version(database, caller, model)
+    await passed(database, caller, made.name)
     for step in ROADS[before]:
         await move(database, caller, made.name, step)
     async with database.begin() as session:
@@ -66,6 +68,7 @@ async def test_a_move_is_kept_with_its_author_and_reason(
     database: Database, caller: Caller, model: Served
 ) -> None:
     made = await version(database, caller, model)
+    await passed(database, caller, made.name)
     for stage, reason in (("staging", "94 %"), ("production", "signed off"), ("staging", "slow")):
         await move(database, caller, made.name, stage, reason)
     async with database.begin() as session:
@@ -82,6 +85,7 @@ async def test_of_two_that_move_at_once_the_second_sees_the_first(
     database: Database, caller: Caller, model: Served
 ) -> None:
     made = await version(database, caller, model)
+    await passed(database, caller, made.name)
     await move(database, caller, made.name, "staging")
     steps = [move(database, caller, made.name, s) for s in ("production", "retired") * 3]
     done = await asyncio.gather(*steps, return_exceptions=True)
@@ -96,6 +100,7 @@ async def test_what_is_in_production_or_behind_an_alias_is_not_deleted(
     database: Database, caller: Caller, model: Served
 ) -> None:
     made = await version(database, caller, model)
+    await passed(database, caller, made.name)
     async with database.begin() as session:
         await aliases.put(session, caller, "prod", made.name)
     async with database.begin() as session:
@@ -119,6 +124,7 @@ async def test_what_is_in_production_or_behind_an_alias_is_not_deleted(
 
 async def test_wrong_input_is_named(database: Database, caller: Caller, model: Served) -> None:
     made = await version(database, caller, model)
+    await passed(database, caller, made.name)
     for stage, reason, param in (
         ("best", "", "stage"),
         ("staging", "x" * 1001, "reason"),

@@ -11,6 +11,7 @@ from core.errors import Refused
 from core.security.keys import Caller
 from tests.core import cataloguing as given
 from tests.fakes.webhooks import tenant
+from tests.gating import passed
 
 
 @pytest.fixture
@@ -20,7 +21,9 @@ async def caller(database: Database) -> Caller:
 
 async def whole(database: Database, caller: Caller) -> Version:
     base = Served("rill", "here", 2048, digest="b" * 64)
-    return await given.version(database, caller, base, kind="full", suffix="whole", context=2048)
+    made = await given.version(database, caller, base, kind="full", suffix="whole", context=2048)
+    await passed(database, caller, made.name)
+    return made
 
 
 async def announced(database: Database, version: Version) -> None:

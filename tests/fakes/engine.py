@@ -75,7 +75,10 @@ def _instance(schema: dict[str, Any], root: dict[str, Any]) -> Any:
 
 
 class ScriptedEngine:
-    """`PENSTOCK_SCRIPTED_TOKEN_S`: seconds a token takes; `PENSTOCK_SCRIPTED_DIR`: where `once` is kept."""
+    """`PENSTOCK_SCRIPTED_TOKEN_S`: seconds a token takes; `PENSTOCK_SCRIPTED_DIR`: where `once` is kept. A file
+    `requests` in there gets a line of each request: when it came, and its prompt. While there is a file `mute` no
+    likelihoods are told.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -110,6 +113,7 @@ class ScriptedEngine:
         self._open += 1
         try:
             assert not request.adapter or request.adapter in self.adapters, "not loaded"
+            self._note(request)
             mark = MARK.search(self._text.decode(request.prompt))
             history = list(request.prompt)
             script = self._script(request)
@@ -134,6 +138,13 @@ class ScriptedEngine:
         finally:
             self._open -= 1
             self.closed += 1
+
+    def _note(self, request: Request) -> None:
+        notes = self._dir / "requests"
+        if notes.exists():
+            line = [time.time(), self._text.decode(request.prompt)]
+            with notes.open("a") as file:
+                file.write(json.dumps(line) + "\n")
 
     def _next(
         self, request: Request, history: list[int], number: int, script: list[int] | None
@@ -162,7 +173,7 @@ class ScriptedEngine:
         return self._text.encode(said, special=False)
 
     def _told_first(self, request: Request) -> Chunk:
-        if request.prompt_logprobs is None:
+        if request.prompt_logprobs is None or (self._dir / "mute").exists():
             return replace(NOTHING, cached=len(request.prompt) // 2)
         known = [
             _likely(request.prompt[: end + 1], request.prompt_logprobs)

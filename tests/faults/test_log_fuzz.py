@@ -189,11 +189,11 @@ class History:
             self.job_id, one.claim.attempt, one.seq + 1, one.progress(), "released", False
         )
         async with self.store.db.begin() as session:
-            at = await attempts.requeue(session, back)
-        assert at is not None
+            recorded = await attempts.requeue(session, back)
+        assert recorded is not None
         self.current = None
         if self.chance.random() < 0.7:
-            one.end(types.REQUEUED, at, {"reason": "released"})
+            one.end(types.REQUEUED, recorded.at, recorded.data)
             await self._flush(one)
         await self.take_over()
 
@@ -258,9 +258,9 @@ class History:
             self.job_id, one.claim.attempt, State.SUCCEEDED, one.seq + 1, result=result
         )
         async with self.store.db.begin() as session:
-            at = (await attempts.finish(session, [outcome]))[self.job_id]
+            recorded = (await attempts.finish(session, [outcome]))[self.job_id]
         if self.chance.random() < 0.5:
-            one.end(types.SUCCEEDED, at, {})
+            one.end(types.SUCCEEDED, recorded.at, recorded.data)
             await self._flush(one)
         if self.chance.random() < 0.5:
             await self.lose()

@@ -24,6 +24,7 @@ from core.security import keys
 from core.security.keys import Caller
 from core.storage.place import storage_of
 from tests.core import cataloguing as given
+from tests.gating import passed
 from tests.rig import Rig
 from tests.waiting import eventually
 
@@ -63,6 +64,7 @@ class Plant:
         )
 
     async def lead(self, version: Version) -> None:
+        await passed(self.db, self.caller, version.name)
         answer = await self.client.put("/v1/aliases/prod", json={"model": version.name})
         assert answer.status_code == 200, answer.text
 

@@ -22,6 +22,7 @@ from infra.cli.main import app
 from tests.core import cataloguing as given
 from tests.fakes.postgres import postgres_url
 from tests.fakes.webhooks import tenant
+from tests.gating import audited, passed
 
 __all__ = ["postgres_url"]
 
@@ -49,11 +50,23 @@ class Made:
         await self._prepare(database, caller, kept)
         await database.close()
 
+    async def fail(self, *names: str) -> None:
+        """Audits of these fail."""
+        database = Database(self.config, name="test", pool=1)
+        async with database.single() as session:
+            owner = await session.scalar(
+                text("SELECT id FROM tenants WHERE name = :n"), {"n": self.tenant}
+            )
+        for name in names:
+            await audited(database, Caller(owner, "test"), name, "FAIL")
+        await database.close()
+
     async def _kept(self) -> Artifact:
         folder = given.adapter(self.store.parent / new_id("out"), new_id("d").encode()[:28])
         return await artifacts.keep(storage_of(self.config), folder, "adapter")
 
     async def _prepare(self, database: Database, caller: Caller, kept: Artifact) -> None:
+        await passed(database, caller, self.first.name, self.second.name)
         async with database.begin() as session:
             for made in (self.first, self.second):
                 await aliases.put(session, caller, "prod", made.name)
@@ -105,6 +118,16 @@ def test_a_stage_is_moved_and_its_mover_kept(made: Made) -> None:
         "stage", made.first.id, "candidate", *to, code=1
     )
     assert "must be one of candidate" in run("stage", made.first.id, "best", *to, code=1)
+
+
+def test_neither_stages_nor_rollbacks_go_round_the_gate(made: Made) -> None:
+    to = ("--tenant", made.tenant)
+    run("stage", made.second.name, "staging", *to)
+    asyncio.run(made.fail(made.second.name, made.first.name))
+    for arguments in (("stage", made.second.name, "production"), ("rollback", "prod")):
+        said = run(*arguments, *to, code=1)
+        assert "does not pass the gate" in said
+        assert "harm.compliance: FAIL" in said
 
 
 def test_an_alias_is_rolled_back(made: Made) -> None:

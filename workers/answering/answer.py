@@ -3,55 +3,27 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Awaitable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from core import telemetry
-from core.catalog.models import Served
-from core.catalog.prices import FREE, Prices
+from core.catalog.prices import Prices
 from core.catalog.tokenizer import Text, prompt_ids
 from core.jobs import inference, tools
 from core.jobs.inference import InferenceSpec
 from core.ledger.caps import limit
+from workers.answering.ask import Answer, Ask
 from workers.answering.likely import shown
 from workers.answering.replay import fresh
 from workers.answering.stops import Stops
-from workers.engine import Chunk, Engine, Likely, Request
+from workers.answering.ways import way
+from workers.engine import Chunk, Likely, Request
+
+__all__ = ["Answer", "Ask", "Prompt", "answered", "capped", "encoded", "together"]
 
 # Below this many characters tokenising takes well under a millisecond; above, it must not hold the loop.
 INLINE_CHARS = 4000
-
-
-@dataclass
-class Ask:
-    """Who asks, and who hears of it. `request_id`: unlike every one the engine may still hold.
-
-    `say(chunk, index, logprobs)`: more of an answer; `alive()`: the engine gave something. `prices`: what a cap
-    on the cost reckons with. `adapter`: what the engine puts on top of its model.
-    """
-
-    id: str
-    request_id: str
-    tenant_id: str
-    engine: Engine
-    model: Served
-    text: Text
-    say: Callable[[Chunk, int, list[dict[str, Any]]], None]
-    alive: Callable[[], None]
-    prices: Prices = FREE
-    adapter: str = ""
-
-
-@dataclass
-class Answer:
-    """One of a job's answers, as far as it has come."""
-
-    index: int
-    text: str = ""
-    tokens: list[int] = field(default_factory=list)
-    finish: str | None = None
-    logprobs: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass
@@ -104,7 +76,7 @@ async def answered(
     """
     spec, cap = capped(spec, prompt, ask.prices)
     with prompt.in_engine():
-        await _together([_answer(ask, spec, prompt, a) for a in answers])
+        await together([_answer(ask, spec, prompt, a) for a in answers])
         if spec.prompt_logprobs is not None and prompt.logprobs is None:
             await _score(ask, spec, prompt)
     said = sum(len(a.tokens) for a in answers)
@@ -131,10 +103,19 @@ def _result(ask: Ask, spec: InferenceSpec, prompt: Prompt, answers: list[Answer]
         result["finish_reason"] = result["choices"][0]["finish_reason"]
     if prompt.logprobs is not None:
         result["prompt_logprobs"] = [
-            None if likely is None else shown(ask.text, likely)
+            None if likely is None else _of_prompt(ask, likely)
             for likely in prompt.logprobs[: len(prompt.ids)]
         ]
     return result
+
+
+def _of_prompt(ask: Ask, likely: Likely) -> dict[str, Any]:
+    """Of a prompt's token, which is the client's own; what else was likely there is the model's, and guarded."""
+    one = shown(ask.text, likely)
+    if ask.guard is None or not ask.guard.guard.enforces:
+        return one
+    hides = ask.guard.guard.scanner.hides
+    return one | {"top": [t for t in one["top"] if not hides("", t["token"])]}
 
 
 def _choice(job_id: str, spec: InferenceSpec, answer: Answer) -> dict[str, Any]:
@@ -168,7 +149,7 @@ async def encoded(text: Text, spec: InferenceSpec) -> list[int]:
     return await asyncio.to_thread(prompt_ids, text, body)
 
 
-async def _together(answers: Sequence[Awaitable[None]]) -> None:
+async def together(answers: Sequence[Awaitable[None]]) -> None:
     """All of them at once; the first error ends the others and is raised."""
     if len(answers) == 1:
         await answers[0]
@@ -188,28 +169,19 @@ async def _answer(ask: Ask, spec: InferenceSpec, prompt: Prompt, answer: Answer)
     if answer.finish is not None:
         return
     request = _request(ask, spec, prompt, answer)
-    # Whatever is said of an answer, and that it ended, must outlive an attempt while others go on.
-    telling = spec.n > 1 or spec.logprobs is not None
     stops = Stops(spec.stop, ask.text.decode)
-    texts = [answer.text]
+    out = way(ask, spec, answer)
     try:
         async with contextlib.aclosing(_raw(ask, request, answer, prompt)) as stream:
             async for raw in stream:
                 for chunk in stops.feed(raw):
-                    likely = [shown(ask.text, one) for one in chunk.logprobs]
-                    if chunk.text or (telling and chunk.finish is not None):
-                        ask.say(chunk, answer.index, likely)
-                    texts.append(chunk.text)
-                    answer.tokens += chunk.tokens
-                    answer.logprobs += likely
-                    answer.finish = chunk.finish or answer.finish
-                    if chunk.finish is not None:
+                    await out.take(chunk)
+                    if answer.finish is not None:
                         break
                 if answer.finish is not None:
                     break
     finally:
-        # Also of one that is stopped: whoever goes on needs text and tokens to agree.
-        answer.text = "".join(texts)
+        out.close()
 
 
 def _request(ask: Ask, spec: InferenceSpec, prompt: Prompt, answer: Answer) -> Request:
@@ -253,7 +225,9 @@ async def _raw(
     """The engine's new chunks; closing this drops the request in the engine at once."""
     stream = ask.engine.generate(request)
     if request.forced:
-        stream = fresh(stream, len(request.forced), len(answer.text))
+        # A guard may say other words than the model wrote.
+        written = answer.text if not answer.raw else answer.raw
+        stream = fresh(stream, len(request.forced), len(written))
     async with contextlib.aclosing(stream):
         async for chunk in stream:
             ask.alive()

@@ -1,9 +1,23 @@
 """Log probabilities as events and results show them: the token's text, its id, and what else was likely."""
 
+import contextlib
+from collections.abc import Callable
 from typing import Any
 
 from core.catalog.tokenizer import Text
-from workers.engine import Likely
+from workers.engine import Engine, Likely, Request
+
+
+async def likelihoods(
+    engine: Engine, request: Request, alive: Callable[[], None]
+) -> list[Likely | None]:
+    """How likely each token of a prompt is, as far as the engine says; the token it writes is of no interest."""
+    found: list[Likely | None] = []
+    async with contextlib.aclosing(engine.generate(request)) as stream:
+        async for chunk in stream:
+            alive()
+            found = chunk.prompt_logprobs or found
+    return found
 
 
 def shown(text: Text, likely: Likely) -> dict[str, Any]:

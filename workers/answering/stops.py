@@ -24,7 +24,7 @@ class Stops:
 
     def feed(self, chunk: Chunk) -> list[Chunk]:
         """What may leave now. The last chunk has `finish` set, also when a stop string was found."""
-        parts = _singly(chunk, self.decode) if self.stop and self.decode else [chunk]
+        parts = singly(chunk, self.decode) if self.stop and self.decode else [chunk]
         out: list[Chunk] = []
         for part in parts:
             out += self._take(part)
@@ -72,7 +72,7 @@ def _told(chunks: list[Chunk], cut: int) -> list[Likely]:
     return out
 
 
-def _singly(chunk: Chunk, decode: Callable[[list[int]], str]) -> list[Chunk]:
+def singly(chunk: Chunk, decode: Callable[[list[int]], str]) -> list[Chunk]:
     """The chunk token by token. Where a token's text cannot be told apart it comes with a later one's."""
     out: list[Chunk] = []
     said = ""

@@ -16,6 +16,7 @@ from core.ledger.caps import check
 from core.openai import batch_lines
 from core.openai.line import Asked
 from workers.answering.answer import Answer, Ask, Prompt, answered, capped, encoded
+from workers.answering.guards import Guarding
 from workers.batch.line import Need, id_of
 from workers.engine import Chunk
 from workers.process import InferenceWorker
@@ -32,9 +33,10 @@ class Part:
 
 
 async def read(
-    worker: InferenceWorker, batch: Batch, row: Any, prices: Prices, body: Any
+    worker: InferenceWorker, batch: Batch, row: Any, prices: Prices, guard: str, body: Any
 ) -> "Answering":
-    """Raises InvalidInput when the body asks for what the model cannot do."""
+    """`guard`: the digest of what the answers go by. Raises InvalidInput when the body asks for what the model
+    cannot do."""
     limit = worker.settings.chat_max_tokens
     asked = batch_lines.asked(batch.endpoint, body, worker.text, limit)
     parts = []
@@ -44,7 +46,9 @@ async def read(
         fit = batch_lines.fitted(asked, spec, len(ids), worker.model)
         check(spec, len(ids), spec.n if spec.max_tokens else 0, prices)
         parts.append(Part(fit, Prompt(ids), [Answer(i) for i in range(fit.n)]))
-    return Answering(worker, batch, id_of(batch, row), prices, asked, parts)
+    labels = {**(batch.labels or {}), **asked.specs[0].metadata}
+    by = await worker.guards.of(batch.tenant_id, guard, labels)
+    return Answering(worker, batch, id_of(batch, row), prices, asked, parts, by)
 
 
 @dataclass
@@ -57,6 +61,7 @@ class Answering:
     prices: Prices
     asked: Asked
     parts: list[Part]
+    guard: Guarding | None = None
     tries: int = 0
 
     def need(self) -> Need:
@@ -108,6 +113,7 @@ class Answering:
             alive=_silent_too,
             prices=self.prices,
             adapter=self.batch.adapter or "",
+            guard=self.guard,
         )
 
 

@@ -1,7 +1,5 @@
 """What trainings and datasets read: the model, and files brought to this host with their bytes checked."""
 
-import asyncio
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +8,7 @@ from core.catalog.artifacts import Artifact
 from core.catalog.models import Served
 from core.errors import NotFound, Refused
 from core.files import service as files
+from core.files.copies import copied
 from core.security.keys import Caller
 from workers.context import Attempt
 from workers.process import FinetuneWorker
@@ -59,22 +58,7 @@ async def fetched(
             file = await files.get(session, caller, file_id, param=param)
         except NotFound as error:
             raise Refused(f"{param}: the file {file_id} is gone", code="file_gone") from error
-    await asyncio.to_thread(into.mkdir, parents=True, exist_ok=True)
-    # The pipeline knows a file by its ending; the name is its owner's and stays out of our paths.
-    path = into / (file.id + "".join(Path(file.filename).suffixes[-2:]))
-    found = hashlib.sha256()
-    try:
-        with path.open("wb") as target:
-            async for piece in worker.storage.read(files.key_of(file.id)):
-                found.update(piece)
-                await asyncio.to_thread(target.write, piece)
-    except NotFound as error:
-        raise Refused(f"{param}: the content of {file_id} is gone", code="file_gone") from error
-    if found.hexdigest() != file.sha256:
-        raise Refused(
-            f"{param}: {file_id} is broken: expected SHA-256 {file.sha256}, found {found.hexdigest()}",
-            code="file_broken",
-        )
+    path = await copied(worker.storage, file, into, param=param)
     return Input(file.id, file.filename, path, file.sha256)
 
 

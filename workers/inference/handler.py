@@ -7,6 +7,8 @@ from core import telemetry
 from core.jobs import inference
 from core.jobs.inference import InferenceSpec, check_length
 from workers.answering.answer import Answer, Ask, Prompt, answered, encoded
+from workers.answering.ask import Kept
+from workers.answering.guards import Guarding
 from workers.context import Attempt
 from workers.engine import Chunk
 from workers.process import InferenceWorker
@@ -28,11 +30,13 @@ async def handle(
     prompt.resumes(progress.get("took") or {})
     attempt.took = prompt.took
     answers = [Answer(i, **before.get(i, {})) for i in range(spec.n)]
-    async with worker.adapters.held(attempt.claim.adapter):
-        return await answered(_ask(worker, attempt), spec, prompt, answers)
+    claim = attempt.claim
+    guard = await worker.guards.of(claim.tenant_id, claim.guard, claim.labels)
+    async with worker.adapters.held(claim.adapter):
+        return await answered(_ask(worker, attempt, guard), spec, prompt, answers)
 
 
-def _ask(worker: InferenceWorker, attempt: Attempt) -> Ask:
+def _ask(worker: InferenceWorker, attempt: Attempt, guard: Guarding | None) -> Ask:
     def say(chunk: Chunk, index: int, likely: list[dict[str, Any]]) -> None:
         first = attempt.first_say is None
         attempt.say(chunk.text, chunk.tokens, chunk.finish, index=index, logprobs=likely)
@@ -42,6 +46,9 @@ def _ask(worker: InferenceWorker, attempt: Attempt) -> Ask:
 
     def alive() -> None:
         attempt.last_progress = time.monotonic()
+
+    def keep(index: int, kept: Kept) -> None:
+        attempt.keep(index, kept.raw, kept.done, kept.pending)
 
     claim = attempt.claim
     return Ask(
@@ -56,4 +63,6 @@ def _ask(worker: InferenceWorker, attempt: Attempt) -> Ask:
         alive=alive,
         prices=claim.prices,
         adapter=claim.adapter,
+        guard=guard,
+        keep=keep,
     )

@@ -85,15 +85,16 @@ async def _model(parts: Parts, caller: Caller, file: File, kind: str) -> tuple[S
     try:
         return await parts.resolve(caller, str(named), kind=kind), str(named)
     except InvalidInput as error:
-        if error.code == "model_not_suited":
+        if error.code in ("model_not_suited", "model_withdrawn"):
             raise InvalidInput(
                 f"body.model of the first line: {error.message}",
                 param="input_file_id",
                 code=error.code,
             ) from error
         # The worker of any finds that the lines name another and says so, line by line.
-        offered = (await parts.offer(caller)).models
-        fitting = next((one for one in offered if one.kind == kind), None)
+        offer = await parts.offer(caller)
+        free = (one for one in offer.models if one.name not in offer.withheld)
+        fitting = next((one for one in free if one.kind == kind), None)
         if fitting is None:
             raise Unavailable(f"No model for {kind} is served yet; start a worker.") from None
         return fitting, ""

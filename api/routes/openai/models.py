@@ -17,10 +17,10 @@ router = APIRouter(prefix="/v1", tags=["openai"], responses=ERRORS, dependencies
 async def served(
     parts: Parts, caller: Caller, name: str, kind: str | None = models.WRITES
 ) -> Served:
-    """The model behind a name or alias, for jobs of this kind. Raises InvalidInput for one that is for
-    others, NotFound for none, which is what OpenAI's clients know for it."""
+    """The model behind a name or alias, for jobs of this kind; None: to be shown. Raises InvalidInput for one that is
+    for others, NotFound for none, which is what OpenAI's clients know for it."""
     try:
-        return await parts.resolve(caller, name, kind=kind)
+        return await parts.resolve(caller, name, kind=kind, to_answer=kind is not None)
     except InvalidInput as error:
         if error.code != "model_not_found":
             raise

@@ -15,10 +15,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.deps import Parts
 from api.routes.jobs import tell
 from core import telemetry
+from core.audits.new import NewAudit
 from core.catalog.models import Served
 from core.errors import Conflict, InvalidInput, NotFound, TooMany
 from core.events import types
 from core.jobs import service
+from core.jobs.evals import NewRun
 from core.jobs.job import TERMINAL, Job, State
 from core.jobs.kinds import JobSpec
 from core.jobs.responses import Asking
@@ -60,8 +62,14 @@ async def submit(
     specs: Sequence[JobSpec],
     key: str | None,
     response: Asking | None = None,
+    *,
+    audit: NewAudit | None = None,
+    run: NewRun | None = None,
 ) -> Errand:
-    """Record the jobs, all or none. Raises InvalidInput, Conflict as POST /v1/jobs does."""
+    """Record the jobs, all or none. `audit`, `run`: of the one job that is a run of an eval.
+
+    Raises InvalidInput, Conflict as POST /v1/jobs does.
+    """
     given = specs[0].idempotency_key if key is None else key
     if specs[0].idempotency_key not in (None, given):
         raise InvalidInput("differs from the Idempotency-Key header", param="idempotency_key")
@@ -70,7 +78,9 @@ async def submit(
     if given is None and parts.settings.retry_window_s > 0 and _RETRIES in request.headers:
         made_up, repeat = await _derived(parts, caller, request)
     wishes = [
-        Wish(caller, spec, model, _numbered(made_up, number), repeat, response)
+        Wish(
+            caller, spec, model, _numbered(made_up, number), repeat, response, audit=audit, run=run
+        )
         for number, spec in enumerate(specs)
     ]
     done = await _recorded(parts, wishes)

@@ -11,6 +11,7 @@ from openai.types.chat import (
 from openai.types.chat import completion_create_params as chat_params
 
 from tests.api.openai.conformance import ACCEPTED, HONOURED, KEPT, REFUSED, Family
+from tests.api.openai.eval_family import EVALS
 from tests.api.openai.record_families import (
     BATCHES,
     FILES,
@@ -124,6 +125,7 @@ FAMILIES = (
     FILES,
     UPLOADS,
     FINE_TUNING,
+    EVALS,
     WEBHOOK_ENDPOINTS,
     WEBHOOK_EVENT_TYPES,
     MODELS,

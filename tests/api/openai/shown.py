@@ -11,13 +11,14 @@ import httpx
 from openai import AsyncOpenAI
 from openai.types import Completion, CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from openai.types.evals import RunCreateResponse
 from openai.types.responses import Response, ResponseItemList
 from openai.types.responses.input_token_count_response import InputTokenCountResponse
 from pydantic import BaseModel
 
 from core.db.session import Database
 from core.jobs.job import State
-from tests.api.openai import training
+from tests.api.openai import evaluating, training
 from tests.api.openai.batching import CHAT as CHAT_PATH
 from tests.api.openai.batching import begin, ended, line
 from tests.api.openai.conformance import had
@@ -63,7 +64,7 @@ class Asker:
 
 def had_all(*answers: BaseModel) -> set[str]:
     """Of what OpenAI's client read, as it was sent."""
-    told = [(type(one), json.loads(one.model_dump_json(exclude_unset=True))) for one in answers]
+    told = [(type(one), _sent(one)) for one in answers]
     return {path for model, raw in told for path in had(model, raw)}
 
 
@@ -189,6 +190,32 @@ async def fine_tuning(asker: Asker) -> set[str]:
     return had_all(runs, *ended, *events, *(await jobs.checkpoints.list(made[0].id)).data)
 
 
+async def evals(asker: Asker) -> set[str]:
+    """A run of each way to send items, one of them failed; each kind of grader, and a deletion of each."""
+    ai = asker.ai
+    made = await evaluating.new_eval(
+        ai, evaluating.CHECK, evaluating.ALIKE, name="n", metadata={"a": "b"}
+    )
+    sampling = {"max_completion_tokens": 4, "seed": 1, "temperature": 0.5, "top_p": 0.9}
+    good = evaluating.source(sampling_params=sampling)
+    bad = (await ai.files.create(file=("f", b"no items"), purpose="evals")).id
+    runs = [
+        await evaluating.new_run(ai, made.id, good, name="r", metadata={"a": "b"}),
+        await evaluating.new_run(ai, made.id, evaluating.source(file=bad)),
+    ]
+    ended = [await evaluating.done(ai, run, "completed", "failed") for run in runs]
+    assert [run.status for run in ended] == ["completed", "failed"]
+    items = (await ai.evals.runs.output_items.list(runs[0].id, eval_id=made.id)).data
+    # Read by one shape and listed by another of the same fields.
+    found = {path for run in ended for path in had(RunCreateResponse, _sent(run))}
+    found |= had_all(made, *items, await ai.evals.runs.delete(runs[0].id, eval_id=made.id))
+    return found | had_all(await ai.evals.delete(made.id))
+
+
+def _sent(answer: BaseModel) -> Any:
+    return json.loads(answer.model_dump_json(exclude_unset=True, by_alias=True))
+
+
 async def webhook_endpoints(asker: Asker) -> set[str]:
     hooks = asker.ai.webhooks
     async with receiver() as there:
@@ -214,6 +241,7 @@ SHOWN: dict[str, Callable[[Asker], Awaitable[set[str]]]] = {
     one.__name__: one
     for one in (
         chat, completions, responses, embeddings, batches, files, uploads, fine_tuning,
+        evals,
         webhook_endpoints,
         webhook_event_types, models,
     )

@@ -21,6 +21,7 @@ from core.storage.place import storage_of
 from tests import asking
 from tests.api.openai.batching import begin, content, ended, line
 from tests.core import cataloguing as given
+from tests.gating import passed
 from tests.rig import Rig
 
 CHAT: dict[str, Any] = {
@@ -145,6 +146,7 @@ async def test_what_an_alias_led_to_is_pinned(
 ) -> None:
     first, second = await bench.version(), await bench.version()
     wanted = text_of(await said(client, first.name))
+    await passed(db, bench.caller, first.name, second.name)
     await client.put("/v1/aliases/prod", json={"model": first.name})
     # Not to be taken up before the alias has moved on.
     spec = {"kind": "inference", "prompt": None, "model": "prod"} | CHAT

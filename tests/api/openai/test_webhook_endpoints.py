@@ -6,11 +6,12 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
-from core.events.types import BATCH_ENDED, FACTS, FINE_TUNED, RESPONSES
+from core.events.types import BATCH_ENDED, EVAL_RUNS, FACTS, FINE_TUNED, MODELS, RESPONSES
 from tests.api.openai.test_responses import ASKED, whole
 from tests.fakes.receiver import Receiver, Request, receiver, reply
 
-PREFIX = {"job": "job_", "batch": "batch_", "response": "resp_", "fine_tuning": "ftjob-"}
+PREFIX = {"job": "job_", "batch": "batch_", "response": "resp_", "fine_tuning": "ftjob-",
+          "model": "ft:", "eval": "evalrun_"}  # fmt: skip
 
 
 def unwrapped(ai: AsyncOpenAI, secret: str, request: Request) -> Any:
@@ -34,7 +35,7 @@ async def test_an_endpoint_is_told_of_a_response(ai: AsyncOpenAI) -> None:
 
 async def test_every_type_that_is_listed_can_be_tested(ai: AsyncOpenAI) -> None:
     listed = await ai.webhooks.event_types.list()
-    assert listed.data == [*FACTS, *BATCH_ENDED, *RESPONSES, *FINE_TUNED]
+    assert listed.data == [*FACTS, *BATCH_ENDED, *RESPONSES, *FINE_TUNED, *MODELS, *EVAL_RUNS]
     async with receiver() as there:
         endpoint = await made(ai, there)
         for kind in listed.data:

@@ -1,0 +1,1 @@
+"""An audit as other tools read it: Inspect's logs and lm-eval's result files."""

@@ -1,0 +1,1 @@
+"""Results that other tools have written, as evidence beside an audit: never asked through this platform."""

@@ -1,0 +1,1 @@
+"""What every page and plot shares: axes, round numbers on them, numbers in few characters, one style."""

@@ -1,0 +1,1 @@
+"""What audits do, mirrored from core/audits."""

@@ -1,0 +1,1 @@
+"""Tests of audits as other tools read them."""

@@ -1,0 +1,1 @@
+"""Metrics against their published figures, statistics against simulations with a known truth."""

@@ -1,0 +1,1 @@
+"""Tests of whole studies: models made biased on purpose, audited, refused, corrected."""

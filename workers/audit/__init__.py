@@ -1,0 +1,1 @@
+"""Audits: files to items, answers recorded one by one, figures and a verdict."""
