@@ -9,7 +9,6 @@ from typing import Any
 
 import psycopg
 
-from bench.accepted import prepared
 from bench.engine import Peer
 from bench.figure import Figure, ratio, spread
 from bench.prompts import OBJECTS, VERBS, prompts
@@ -22,8 +21,8 @@ AT_LEAST = 1.0
 # Log likelihoods of one choice by two engines in float32: rounding, summed over its tokens.
 SAME = 1e-3
 OFFLINE = dict.fromkeys(("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"), "1")
-TOOK = """SELECT extract(epoch FROM finished_at - created_at)::float8 FROM jobs
-          WHERE id = %s AND state = 'succeeded'"""
+TOOK = """SELECT extract(epoch FROM finished_at - created_at)::float8, state FROM jobs
+          WHERE id = %s AND finished_at IS NOT NULL"""
 NUMBERS = """SELECT answer -> 'likelihoods' FROM audit_answers WHERE job_id = %s AND subject = 'model'
              ORDER BY number"""
 
@@ -58,6 +57,7 @@ async def through(rig: Rig, key: str, text: str) -> dict[str, Any]:
         # Asked of Postgres, which costs little; a reader of the stream would be load of its own.
         while (row := await (await truth.execute(TOOK, (job,))).fetchone()) is None:  # noqa: ASYNC110 - see the line above
             await asyncio.sleep(0.1)
+        assert row[1] == "succeeded", f"the audit ended as {row[1]}"
         rows = await (await truth.execute(NUMBERS, (job,))).fetchall()
     return {"seconds": row[0], "numbers": [[one[0] for one in found] for (found,) in rows]}
 
@@ -82,7 +82,7 @@ def measure(rig: Rig, *, rounds: int = 3) -> Figure:
     env = rig.environment | OFFLINE | {"HF_DATASETS_CACHE": str(folder / "datasets")}
     peer = Peer("bench.lm_eval_alone", env, {"backend": "hf", "model": str(MODEL_FOLDER)})
     rig.start("api", "control", "inference")
-    _, key = asyncio.run(prepared(rig, new_id("t")))
+    key = asyncio.run(rig.key(new_id("t")))
     theirs: list[float] = []
     ours: list[float] = []
     flips, widest = 0, 0.0

@@ -1,7 +1,7 @@
 """The engine of a worker under three guards, in one process and in turns: none, one that watches, one that enforces.
 
 Says READY, then answers each wish, {"mode", "prompts", "max_tokens", "mark"}, with a line of numbers. What is measured
-is the worker's own way from the engine to `say`; mode "walk" asks no engine: what a guard costs beside nothing at all.
+is the worker's own way from the engine to `say`; with "walk" no engine is asked: what a guard costs beside nothing.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What tests of the guard share: rules that find what the scripted engine says, and an engine told what to say."""
+"""What tests of the guard share: rules, texts as they leave, and an engine that says what it is told."""
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field

@@ -29,6 +29,7 @@ class Request:
     as core.jobs.structured.Structured has it. `forced`: the answer's first tokens are these, chosen like any
     other and yielded again: grammar, penalties and random numbers walk the way they walked before.
     `logprobs`, `prompt_logprobs`: alternatives to tell of each token; 0 is the token alone, None nothing.
+    `mute`: only how likely its tokens are is of interest, and no text need be made of any.
     `adapter`: the digest of one that was loaded by `adapt` and stays so until the request ends; empty: none.
     """
 
@@ -52,6 +53,7 @@ class Request:
     form: dict[str, Any] | None = None
     forced: tuple[int, ...] = ()
     adapter: str = ""
+    mute: bool = False
 
 
 @dataclass(frozen=True, slots=True)

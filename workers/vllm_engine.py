@@ -196,6 +196,8 @@ def _params(request: Request) -> SamplingParams:
         structured_outputs=StructuredOutputsParams(**form) if form else None,
         extra_args={FORCED: list(request.forced)} if request.forced else None,
         output_kind=RequestOutputKind.DELTA,
+        # vLLM would make text of every likely token of a prompt, in Python, which costs more than scoring it.
+        detokenize=not request.mute,
     )
 
 

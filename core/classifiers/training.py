@@ -2,7 +2,7 @@
 
 Logistic regression with a ridge penalty, fitted in the space of the lines (there are hundreds, and 32768 buckets).
 Where a category begins to apply is found by cross-validation over the groups of the training half, and lies at a
-score of 0.5. The held-out half is read once, for the card.
+score of 0.5. The card is of the held-out half, whose figures were seen while that rule was chosen: they are optimistic.
 """
 
 from collections.abc import Callable, Sequence

@@ -60,7 +60,7 @@ def _opens(tree: Any) -> re.Pattern[str]:
 
 
 def _ways(tree: Any) -> int:
-    total = 1
+    total: int = 1
     for op, argument in tree:
         total = min(total * _one(str(op), argument), WAYS + 1)
     return total

@@ -80,7 +80,7 @@ def correctable(findings: Mapping[str, Any]) -> list[str]:
     return [
         suite["suite"]
         for suite in findings.get("suites", ())
-        if suite["family"] == FAMILY and failed & {f["metric"] for f in suite["figures"]}
+        if suite.get("family") == FAMILY and failed & {f["metric"] for f in suite["figures"]}
     ]
 
 

@@ -68,6 +68,8 @@ def _sample_data(event_type: str) -> dict[str, Any]:
         return {"id": "ft:model:tenant::00000000", "test": True}
     if event_type in types.EVAL_RUNS:
         return {"id": "evalrun_" + "0" * 26, "test": True}
+    if event_type in types.GUARD:
+        return {"id": "guardwatch_" + "0" * 26, "test": True}
     waiting = dict.fromkeys((types.REQUEUED, types.PAUSED, types.RESUMED), "queued")
     state = ({types.STARTED: "running"} | waiting).get(event_type)
     return {

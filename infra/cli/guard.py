@@ -46,8 +46,8 @@ def put(
     _shown(found, as_json=as_json)
 
 
-@guard_app.command("test")
-def tried(
+@guard_app.command(name="test")
+def try_out(
     text: Annotated[str, typer.Argument(help="What a model might say; - reads standard input.")],
     file: Settings = None,
     is_json: Annotated[

@@ -15,7 +15,7 @@ from api import errors
 from api.deps import Parts
 from api.routes import webhooks
 from core.db.session import Database
-from core.events.types import BATCH_ENDED, EVAL_RUNS, FACTS, FINE_TUNED, MODELS, RESPONSES
+from core.events.types import BATCH_ENDED, EVAL_RUNS, FACTS, FINE_TUNED, GUARD, MODELS, RESPONSES
 from core.ids import new_id
 from core.security import keys
 from core.webhooks import addresses
@@ -94,7 +94,7 @@ async def test_every_route_needs_a_key(app: FastAPI) -> None:
 
 async def test_the_event_types_are_listed(client: Client) -> None:
     answer = (await client.get("/v1/webhook_event_types")).json()
-    told = [*FACTS, *BATCH_ENDED, *RESPONSES, *FINE_TUNED, *MODELS, *EVAL_RUNS]
+    told = [*FACTS, *BATCH_ENDED, *RESPONSES, *FINE_TUNED, *MODELS, *EVAL_RUNS, *GUARD]
     assert answer == {"object": "list", "data": told}
 
 

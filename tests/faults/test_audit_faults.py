@@ -155,7 +155,9 @@ async def test_killing_the_worker_three_times_changes_no_figure(
 async def test_an_audit_that_is_stopped_keeps_and_pays_what_there_is(
     rig: Rig, load: Load, client: httpx.AsyncClient, db: Database, how: str
 ) -> None:
-    suite = await graded(client, ITEMS)
+    # More than an engine can answer before the window closes.
+    count = ITEMS * 5 if how == "expired" else ITEMS
+    suite = await graded(client, count)
     window = {"completion_window": "3s"} if how == "expired" else {}
     job = await submitted(client, suites=[suite], policy="none", **window)
     await recorded(client, job["id"], 40)
@@ -166,7 +168,7 @@ async def test_an_audit_that_is_stopped_keeps_and_pays_what_there_is(
     assert done["result"]["phase"] == "collect"
     usage = await settled(db, job["id"])
     answered = await items(client, job["id"])
-    assert 40 <= len(answered) < ITEMS
+    assert 40 <= len(answered) < count
     assert usage["total_tokens"] > 0
     audit = await found(client, job["id"])
     assert (audit["verdict"], audit["findings"], audit["published_at"]) == (None, None, None)

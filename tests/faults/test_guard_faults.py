@@ -1,4 +1,4 @@
-"""A worker killed in the middle of what is not to be said: nobody hears a part of it, and the next goes on."""
+"""A worker killed in the middle of what is not to be said: nobody hears a part of it, the next one says the rest."""
 
 import asyncio
 import json

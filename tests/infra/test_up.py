@@ -93,7 +93,7 @@ def test_it_runs_a_job_stops_cleanly_and_finds_its_data_again(up: Up, tmp_path: 
     assert set(state["pids"]) - {"finetune"} == {
         "api", "control", "inference", "webhooks", "postgres", "redis", "kafka",
     }  # fmt: skip
-    until(lambda: "finetune" in ready(tmp_path)["pids"], "the trainer's start", timeout_s=60)
+    until(lambda: ready(tmp_path)["states"].get("finetune") == "ready", "the trainer", timeout_s=90)
     until(lambda: "Try next" in said(tmp_path), "the demo", timeout_s=60)
     assert "job.succeeded" in said(tmp_path)
     for name in set(state["metrics"]) & set(state["pids"]):

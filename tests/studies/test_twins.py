@@ -20,7 +20,7 @@ from tests.waiting import eventually
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
-GAP, LIMIT = "ctf.gap@garg2019", 0.15
+GAP, LIMIT = "ctf.gap@garg2019", 0.3
 TRAINING = {"n_epochs": 1, "batch_size": 16, "learning_rate": 0.0025, "packing": False}
 
 

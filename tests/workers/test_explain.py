@@ -1,16 +1,23 @@
 """An explanation whose attempt is cut off anywhere goes on where it was, and costs what an undisturbed one does."""
 
+import re
 from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 
-from core.config import Settings
+from core.catalog import tokenizer
+from core.config import MODEL_FOLDER, Settings
 from core.errors import InvalidInput
+from core.jobs.explain import ExplainSpec
+from core.studies import cases
+from core.studies.explaining import Study
 from tests.fakes.engine import ScriptedEngine
+from tests.guarding import guard
 from tests.workers import lone
 from workers.engine import Chunk, EngineDead, Request
 from workers.explain.handler import handle
+from workers.explain.scoring import Scoring
 
 PROMPT = "The nurse closed the old wooden door behind her and said that"
 SPEC: dict[str, Any] = {
@@ -85,3 +92,51 @@ async def test_a_prompt_that_does_not_fit_is_refused_whole() -> None:
     with pytest.raises(InvalidInput, match="the model reads 2047"):
         await handle(of, lone.attempt(of, long))
     assert of.engine.asked == []  # type: ignore[attr-defined]
+
+
+class Sayer(ScriptedEngine):
+    """Answers with what it was made with, and scores like any other."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__(Settings(_env_file=None))
+        self.line = line
+
+    async def generate(self, request: Request) -> AsyncGenerator[Chunk, None]:
+        if request.prompt_logprobs is None:
+            tokens = tokenizer.load(str(MODEL_FOLDER)).encode(self.line, special=False)
+            yield Chunk(self.line, tokens, "stop")
+            return
+        async for chunk in super().generate(request):
+            yield chunk
+
+
+async def test_an_answer_that_a_guard_holds_back_is_not_told_as_a_target() -> None:
+    of = lone.worker(Sayer(" my badword"))
+    told = lone.attempt(of, SPEC)
+    scoring = Scoring(of, told, guard())
+    case = cases.of_spec(ExplainSpec.model_validate(SPEC))
+    with pytest.raises(InvalidInput, match="give a target"):
+        await scoring.written(case, ExplainSpec.model_validate(SPEC))
+    told.seal()
+    assert "badword" not in repr(told.entries)
+    free = Scoring(of, lone.attempt(of, SPEC))
+    assert "badword" in (await free.written(case, ExplainSpec.model_validate(SPEC))).text
+
+
+async def test_alternatives_that_a_guard_hides_are_left_out() -> None:
+    of = lone.worker(Sayer(" she"))
+    spec = ExplainSpec.model_validate(SPEC | {"target": " she"})
+    case = cases.of_spec(spec)
+    aim = case.aim
+    assert aim is not None
+    plain = Scoring(of, lone.attempt(of, SPEC))
+    question = Study(case.texts, (), (), 0).first()[0]
+    await plain.score(case, aim, [question], alternatives=True)
+    shown = [token for tops in plain.tops[question.key] for token, _ in tops]
+    hidden = next(token for token in shown if token.strip())
+    by = guard(patterns=[{"category": "mine", "pattern": re.escape(hidden.strip())}])
+    guarded = Scoring(of, lone.attempt(of, SPEC), by)
+    await guarded.score(case, aim, [question], alternatives=True)
+    left = [token for tops in guarded.tops[question.key] for token, _ in tops]
+    assert hidden not in left
+    assert set(left) < set(shown)

@@ -1,6 +1,7 @@
-"""The ways on which answers leave: what a guard keeps is on none, and a second attempt says what the first would."""
+"""The ways on which answers leave: what a guard keeps is on none; a second attempt says what the first would have."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -8,8 +9,10 @@ import pytest
 
 from core.catalog import tokenizer
 from core.catalog.models import Served
+from core.classifiers import listed
 from core.config import MODEL_FOLDER
 from core.guard.guard import Guard
+from core.guard.judging import Judging
 from core.jobs import inference
 from core.jobs.inference import InferenceSpec
 from tests.guarding import Parrot, guard, whole
@@ -20,9 +23,8 @@ from workers.engine import Chunk
 
 TEXT = tokenizer.load(str(MODEL_FOLDER))
 LINE = (
-    "He wrote to jane.doe@example.com and said: b a d w o r d, badword! Caf\u00e9 \u4f60\u597d, "
-    "card 4111 1111 1111 1111 then "
-    "EMP-123456 was fine.\nThe end of it \U0001f600 all"
+    "He wrote to jane.doe@example.com and said: b a d w o r d, badword! Caf\u00e9 \u4f60\u597d, card "
+    "4111 1111 1111 1111 then EMP-123456 was fine.\nThe end of it \U0001f600 all"
 )
 SPEC: dict[str, Any] = {"prompt": "The river", "max_tokens": 500}
 
@@ -64,24 +66,24 @@ class KilledError(Exception):
     """In place of kill -9: nothing that was not said is known."""
 
 
-def _ask(engine: Parrot, by: Guard | None, told: Told) -> Ask:
+def _ask(engine: Parrot, by: Guard | None, told: Told, judging: Judging | None) -> Ask:
     return Ask(
         id="job_1", request_id="job_1-1", tenant_id="t", engine=engine,  # type: ignore[arg-type]
         model=Served("parrot", "parrot", 4096), text=TEXT, say=told.say, alive=lambda: None,
-        guard=None if by is None else Guarding(by, None, told.note), keep=told.keep,
+        guard=None if by is None else Guarding(by, judging, told.note), keep=told.keep,
     )  # fmt: skip
 
 
 async def _answered(
     by: Guard | None, line: str = LINE, at_once: int = 1, before: dict[str, Any] | None = None,
-    told: Told | None = None, **spec: Any,
+    told: Told | None = None, judging: Judging | None = None, **spec: Any,
 ) -> tuple[dict[str, Any], dict[str, Any], Told]:  # fmt: skip
     told = told or Told()
     wish = InferenceSpec.model_validate(SPEC | spec)
     answers = [Answer(i, **inference.choices(before).get(i, {})) for i in range(wish.n)]
     prompt = Prompt(TEXT.encode("The river"))
     result, usage = await answered(
-        _ask(Parrot(TEXT, line, at_once), by, told), wish, prompt, answers
+        _ask(Parrot(TEXT, line, at_once), by, told, judging), wish, prompt, answers
     )
     return result, usage, told
 
@@ -162,9 +164,9 @@ async def test_stop_strings_are_of_what_the_model_wrote() -> None:
 
 async def test_json_stays_json() -> None:
     line = (
-        r'{"to": "jane@example.com", "say": "\u0062adword \"b\" adword", "card": 4111111111111111, '
+        r'{"to": "jane@example.com", "say": "\u0062adword \"b\" adword", '
+        r'"card": 4111111111111111, "n": [1, "EMP-123456"]}'
     )
-    line += r'"n": [1, "EMP-123456"]}'
     form = {"json_schema": {"type": "object"}}
     result, _, told = await _answered(guard(), line=line, structured=form)
     found = orjson.loads(result["text"])
@@ -208,3 +210,35 @@ async def test_watching_says_everything_at_once() -> None:
     assert [s["text"] for s in told.said] == [s["text"] for s in open_[2].said]
     assert told.met[("slur", "observe")] == 2
     assert told.met[("email", "observe")] == 1
+
+
+class Finder:
+    """A classifier that finds one word."""
+
+    name, digest, categories = "finder@1", "0" * 64, ("hate",)
+    card = listed.classifier("penstock-lexical@1").card
+
+    def scores(self, texts: Sequence[str]) -> list[dict[str, float]]:
+        return [{"hate": float("hate" in text)} for text in texts]
+
+
+@pytest.mark.parametrize("action", ["mask", "stop"])
+async def test_sentences_are_judged_before_they_leave_in_every_attempt(action: str) -> None:
+    line = "A gate is open. I hate all of them. Mail jane@example.com.\nIt is late"
+    said = "A gate is open. [hate] Mail [email].\nIt is late"
+    if action == "stop":
+        said = "A gate is open. "
+    judge = {"name": "penstock-lexical@1", "categories": {"hate": 0.5}, "budget_ms": 5000}
+    by = guard(classifier=judge, actions={"hate": {"action": action}})
+    judging = Judging(by, Finder())
+    result, _, plain = await _answered(by, line=line, judging=judging)
+    assert result["text"] == plain.heard == said
+    assert result["finish_reason"] == ("content_filter" if action == "stop" else "stop")
+    for until in range(len(plain.said)):
+        first = Told(until)
+        with pytest.raises(KilledError):
+            await _answered(by, line=line, told=first, judging=judging)
+        again, _, second = await _answered(
+            by, line=line, before=inference.join(None, first.said), judging=judging
+        )
+        assert again["text"] == first.heard + second.heard == said

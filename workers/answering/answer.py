@@ -248,6 +248,7 @@ async def _score(ask: Ask, spec: InferenceSpec, prompt: Prompt) -> None:
         prompt_logprobs=spec.prompt_logprobs,
         scope=ask.tenant_id,
         adapter=ask.adapter,
+        mute=True,
     )
     async with contextlib.aclosing(_raw(ask, request, Answer(0), prompt)) as stream:
         async for _ in stream:

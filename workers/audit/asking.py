@@ -169,7 +169,7 @@ class Question:
             asker.worker.engine,
             Request(
                 id=f"{self._request_id()}-{number}", prompt=cut.given + cut.scored, max_tokens=1,
-                prompt_logprobs=1, scope=asker.tenant_id, adapter=asker.adapter,
+                prompt_logprobs=1, scope=asker.tenant_id, adapter=asker.adapter, mute=True,
             ),
             asker.alive,
         )  # fmt: skip

@@ -30,7 +30,10 @@ async def handle(
     Raises InvalidInput for what cannot be explained, NotFound for an item that is not there.
     """
     spec = ExplainSpec.model_validate(attempt.claim.spec)
-    scoring = Scoring(worker, attempt)
+    claim = attempt.claim
+    held = await worker.guards.of(claim.tenant_id, claim.guard, claim.labels)
+    guard = held.guard if held is not None and held.guard.enforces else None
+    scoring = Scoring(worker, attempt, guard)
     scoring.phase("read")
     case = await _case(worker, attempt, spec) if spec.audit else cases.of_spec(spec)
     unit, found = cases.cut(spec, case)

@@ -11,6 +11,7 @@ from core.audits.likelihoods import Cut, encoded, pieces
 from core.errors import InvalidInput
 from core.events import types
 from core.forever import stopped
+from core.guard.guard import Guard
 from core.jobs import explain
 from core.jobs.explain import ExplainSpec
 from core.studies import cases
@@ -42,10 +43,13 @@ def _nothing() -> None:
 
 class Scoring:
     """Of one attempt, on top of what earlier ones told. `tops`: for some questions, of each token of the target the
-    likeliest tokens in its place, as [text, log probability]."""
+    likeliest tokens in its place, as [text, log probability]. `guard`: what the model says of itself is held against
+    it; None: nothing is held back."""
 
-    def __init__(self, worker: InferenceWorker, attempt: Attempt) -> None:
-        self._worker, self._attempt = worker, attempt
+    def __init__(
+        self, worker: InferenceWorker, attempt: Attempt, guard: Guard | None = None
+    ) -> None:
+        self._worker, self._attempt, self._guard = worker, attempt, guard
         before = attempt.progress() or {}
         self.scores = {key: Scored(*one) for key, one in before.get("scores", {}).items()}
         self.tops: dict[str, Any] = dict(before.get("tops", {}))
@@ -91,6 +95,11 @@ class Scoring:
         if not said:
             raise InvalidInput(
                 "The model answers this prompt with nothing; give a target", param="target"
+            )
+        if self._hides(said):
+            raise InvalidInput(
+                "The model's own answer holds what your guard lets nobody hear; give a target",
+                param="target",
             )
         self.phase("target", target=said, tokens=self._target)
         return Aim(said, spec.contrast, "greedy")
@@ -139,7 +148,7 @@ class Scoring:
             began = time.monotonic()
             request = Request(
                 id=self._id(key), prompt=cut.given + cut.scored, max_tokens=1,
-                prompt_logprobs=ALTERNATIVES, scope=claim.tenant_id, adapter=claim.adapter,
+                prompt_logprobs=ALTERNATIVES, scope=claim.tenant_id, adapter=claim.adapter, mute=True,
             )  # fmt: skip
             found = await likelihoods(worker.engine, request, self._alive)
             return found, time.monotonic() - began
@@ -151,12 +160,17 @@ class Scoring:
             raise InvalidInput(
                 "The engine tells no likelihoods of this prompt; it cannot be explained"
             )
-        tops = [
-            [[top["token"], top["logprob"]] for top in shown(worker.text, one)["top"]]
-            for one in scored
-        ]
+        tops = [self._tops(one) for one in scored]
         logprobs = [one.logprob for one in scored]
         return _Told(logprobs, tops, len(cut.given) + len(cut.scored), seconds)
+
+    def _tops(self, likely: Likely) -> list[list[Any]]:
+        """What else the model might have said in a token's place, but for what must not be said."""
+        said = shown(self._worker.text, likely)["top"]
+        return [[one["token"], one["logprob"]] for one in said if not self._hides(one["token"])]
+
+    def _hides(self, said: str) -> bool:
+        return self._guard is not None and self._guard.scanner.hides("", said)
 
     def _cut(self, prompt: str, target: str) -> Cut:
         cut = pieces(self._worker.text, prompt, target)

@@ -1,7 +1,7 @@
 """An audit's suite as an Inspect log: JSON of its format 2, written without Inspect.
 
-Inspect's stable surface is its Python API; its file format has a version. `penstock audit export` passes these files
-through inspect_ai where it is installed, and a test reads them with it. Source: inspect_ai.log.EvalLog, 0.3.285.
+Inspect's stable surface is its Python API; its file format has a version. A test reads these files with inspect_ai and
+has it write them anew as `.eval`. Source: inspect_ai.log.EvalLog, 0.3.285.
 """
 
 from collections.abc import Mapping

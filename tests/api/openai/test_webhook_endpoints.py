@@ -6,12 +6,12 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
-from core.events.types import BATCH_ENDED, EVAL_RUNS, FACTS, FINE_TUNED, MODELS, RESPONSES
+from core.events.types import BATCH_ENDED, EVAL_RUNS, FACTS, FINE_TUNED, GUARD, MODELS, RESPONSES
 from tests.api.openai.test_responses import ASKED, whole
 from tests.fakes.receiver import Receiver, Request, receiver, reply
 
 PREFIX = {"job": "job_", "batch": "batch_", "response": "resp_", "fine_tuning": "ftjob-",
-          "model": "ft:", "eval": "evalrun_"}  # fmt: skip
+          "model": "ft:", "eval": "evalrun_", "guard": "guardwatch_"}  # fmt: skip
 
 
 def unwrapped(ai: AsyncOpenAI, secret: str, request: Request) -> Any:
@@ -35,7 +35,8 @@ async def test_an_endpoint_is_told_of_a_response(ai: AsyncOpenAI) -> None:
 
 async def test_every_type_that_is_listed_can_be_tested(ai: AsyncOpenAI) -> None:
     listed = await ai.webhooks.event_types.list()
-    assert listed.data == [*FACTS, *BATCH_ENDED, *RESPONSES, *FINE_TUNED, *MODELS, *EVAL_RUNS]
+    ours = (*FACTS, *BATCH_ENDED, *RESPONSES, *FINE_TUNED, *MODELS, *EVAL_RUNS, *GUARD)
+    assert listed.data == list(ours)
     async with receiver() as there:
         endpoint = await made(ai, there)
         for kind in listed.data:

@@ -1,1 +1,1 @@
-"""Tests of the guard itself: rules, folding, hold-back, gaps."""
+"""Tests of core/guard."""

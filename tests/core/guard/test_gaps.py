@@ -1,4 +1,4 @@
-"""The watch on gaps: looked at after every answer, it hardly ever alarms at nothing, and does at something."""
+"""The watch on gaps: looked at after each answer, it hardly ever alarms where nothing is, and it does where one is."""
 
 import math
 import random

@@ -2,8 +2,8 @@
 
 import base64
 import codecs
+import itertools
 import random
-from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -49,11 +49,41 @@ SECRETS = (
     "%62%61%64%77%6f%72%64",
 )
 PLAIN = (
-    "The river", " ran to", " the sea", ", ", ". ", "\n", " 1984", " 12", "-", " bad", " word", " k", " I", "a", " b ",
-    "caf\u00e9", "\u4f60\u597d", "\u2014", " (", ") ", " +", "@", " x@y", " 4111", " EMP-", "'", '"', "\U0001f600",
+    "The river",
+    " ran to",
+    " the sea",
+    ", ",
+    ". ",
+    "\n",
+    " 1984",
+    " 12",
+    "-",
+    " bad",
+    " word",
+    " k",
+    " I",
+    "a",
+    " b ",
+    "caf\u00e9",
+    "\u4f60\u597d",
+    "\u2014",
+    " (",
+    ") ",
+    " +",
+    "@",
+    " x@y",
+    " 4111",
+    " EMP-",
+    "'",
+    '"',
+    "\U0001f600",
     "\u0301",
-    " version 1.2.3", " the pen is", " as sure", " class", " loose",
-)  # fmt: skip
+    " version 1.2.3",
+    " the pen is",
+    " as sure",
+    " class",
+    " loose",
+)
 _TEXTS = st.lists(st.sampled_from(SECRETS + PLAIN), max_size=14).map("".join)
 
 
@@ -111,7 +141,7 @@ def test_tokens_of_the_real_tokenizer_say_the_same() -> None:
         text = f"It was {secret}; nobody knew. {secret}\n"
         ids = words.encode(text, special=False)
         ends = [words.decode(ids[:n]).rstrip("\ufffd") for n in range(len(ids) + 1)]
-        parts = [now[len(before) :] for before, now in pairwise(ends)]
+        parts = [now[len(before) :] for before, now in itertools.pairwise(ends)]
         steps = _streamed(RULES, parts)
         assert steps[-1] == whole(RULES, "".join(parts))
         assert all(steps[-1].startswith(step) for step in steps)
