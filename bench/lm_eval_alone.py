@@ -26,9 +26,9 @@ metric_list: [{{metric: acc}}]
 """
 # As lm-eval's users run it: batches of 32 for hf, vLLM's own for vllm.
 ARGUMENTS = {
-    "hf": "pretrained={model},dtype=float32,add_bos_token=False,batch_size=32,device=cpu",
+    "hf": "pretrained={model},dtype=float32,batch_size=32,device=cpu",
     "vllm": (
-        "pretrained={model},dtype=float32,add_bos_token=False,batch_size=auto,max_model_len=2048,"
+        "pretrained={model},dtype=float32,batch_size=auto,max_model_len=2048,"
         "enforce_eager=True,kv_cache_memory_bytes=536870912,max_num_seqs=64"
     ),
 }
