@@ -29,6 +29,8 @@ class Request:
     as core.jobs.structured.Structured has it. `forced`: the answer's first tokens are these, chosen like any
     other and yielded again: grammar, penalties and random numbers walk the way they walked before.
     `logprobs`, `prompt_logprobs`: alternatives to tell of each token; 0 is the token alone, None nothing.
+    `scored_from`: the place in `prompt` of the first token that `prompt_logprobs` tells of; what stands before it
+    may come from a cache.
     `mute`: only how likely its tokens are is of interest, and no text need be made of any.
     `adapter`: the digest of one that was loaded by `adapt` and stays so until the request ends; empty: none.
     """
@@ -53,6 +55,7 @@ class Request:
     form: dict[str, Any] | None = None
     forced: tuple[int, ...] = ()
     adapter: str = ""
+    scored_from: int = 1
     mute: bool = False
 
 
@@ -70,7 +73,7 @@ class Chunk:
     """What one or more engine steps added. `finish`: stop or length with the last chunk.
 
     `logprobs`: one for each of `tokens`, when asked for. With the first chunk, where the engine tells:
-    `prompt_logprobs`, of which the first is None, and `cached`, the prompt tokens that cost nothing.
+    `prompt_logprobs`, one for each token, None before `scored_from`, and `cached`, the prompt tokens that cost nothing.
     """
 
     text: str

@@ -6,9 +6,11 @@ our heartbeat (measured 3 500 to 4 500 tokens/s at 64 to 256 requests, against 2
 
 import contextlib
 import itertools
+import math
 import os
 import time
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from core.config import Settings
 from core.errors import Refused
 from workers.engine import AdapterBroken, Chunk, EngineDead, Likely, Request
 from workers.vllm_plugin import NICE, PARENT
+from workers.vllm_scoring import SCORED_FROM, Scoring
 
 log = structlog.get_logger(__name__)
 
@@ -86,6 +89,7 @@ class VllmEngine:
                 # top_k and the like are the job's, never the model folder's.
                 generation_config="vllm",
                 logits_processors=[f"{__name__}:{Forced.__name__}"],
+                worker_extension_cls=f"{Scoring.__module__}.{Scoring.__name__}",
                 # The library that admission checks with. A weak model would fill free whitespace for ever.
                 structured_outputs_config=StructuredOutputsConfig(
                     backend="guidance", disable_any_whitespace=True
@@ -93,12 +97,26 @@ class VllmEngine:
                 **options,
             )
         )
+        await self._llm.collective_rpc(Scoring.score_what_is_asked.__name__)
         context = int(self._llm.model_config.max_model_len)
         log.info("engine loaded", model=settings.served_name, context=context,
                  seconds=round(time.monotonic() - began, 1))  # fmt: skip
         return Served(settings.served_name, settings.model, context)
 
     async def generate(self, request: Request) -> AsyncGenerator[Chunk, None]:
+        async with contextlib.aclosing(self._generate(request)) as stream:
+            async for chunk in stream:
+                if _is_short(chunk):
+                    break
+                yield chunk
+            else:
+                return
+        whole = replace(request, id=f"{request.id}-again", scored_from=1)
+        async with contextlib.aclosing(self._generate(whole)) as stream:
+            async for chunk in stream:
+                yield chunk
+
+    async def _generate(self, request: Request) -> AsyncGenerator[Chunk, None]:
         # The salt keeps the prefix cache of one tenant from answering, and timing, another's prompts.
         prompt = tokens_input(request.prompt, cache_salt=request.scope or None)
         self._moved = time.monotonic() if self._open == 0 else self._moved
@@ -194,21 +212,43 @@ def _params(request: Request) -> SamplingParams:
         logprobs=request.logprobs,
         prompt_logprobs=request.prompt_logprobs,
         structured_outputs=StructuredOutputsParams(**form) if form else None,
-        extra_args={FORCED: list(request.forced)} if request.forced else None,
+        extra_args=_extra(request),
+        skip_reading_prefix_cache=not _reads(request),
         output_kind=RequestOutputKind.DELTA,
         # vLLM would make text of every likely token of a prompt, in Python, which costs more than scoring it.
         detokenize=not request.mute,
     )
 
 
+def _extra(request: Request) -> dict[str, Any] | None:
+    """What vLLM does not know of, for Forced and workers.vllm_scoring."""
+    extra: dict[str, Any] = {FORCED: list(request.forced)} if request.forced else {}
+    if request.scored_from > 1:
+        extra[SCORED_FROM] = request.scored_from
+    return extra or None
+
+
+def _reads(request: Request) -> bool:
+    """Whether the cache of prefixes may be read: it holds no likelihoods.
+
+    Not where most is scored, since what the cache then had would have to be asked for again.
+    """
+    return request.prompt_logprobs is None or request.scored_from > len(request.prompt) // 2
+
+
+def _is_short(chunk: Chunk) -> bool:
+    """Whether the cache had so much that a token whose likelihood was asked for has none."""
+    return any(one is not None and math.isnan(one.logprob) for one in chunk.prompt_logprobs or ())
+
+
 def _chunk(output: Any, request: Request) -> Chunk:
     part = output.outputs[0]
-    of_prompt = None
+    of_prompt: list[Likely | None] | None = None
     if request.prompt_logprobs is not None and output.prompt_logprobs:
-        of_prompt = [
-            None if row is None else _likely(row, request.prompt_logprobs)
-            for row in output.prompt_logprobs
-        ]
+        # vLLM's first stands for the token that nothing is before.
+        rows = output.prompt_logprobs[1:]
+        of_prompt = [None] * request.scored_from
+        of_prompt += [_likely(row, request.prompt_logprobs) for row in rows]
     rows = part.logprobs or () if request.logprobs is not None else ()
     return Chunk(
         part.text,

@@ -175,11 +175,12 @@ class ScriptedEngine:
     def _told_first(self, request: Request) -> Chunk:
         if request.prompt_logprobs is None or (self._dir / "mute").exists():
             return replace(NOTHING, cached=len(request.prompt) // 2)
-        known = [
+        known: list[Likely | None] = [None] * request.scored_from
+        known += [
             _likely(request.prompt[: end + 1], request.prompt_logprobs)
-            for end in range(1, len(request.prompt))
+            for end in range(request.scored_from, len(request.prompt))
         ]
-        return replace(NOTHING, prompt_logprobs=[None, *known], cached=0)
+        return replace(NOTHING, prompt_logprobs=known, cached=0)
 
     def _first(self, mark: "re.Match[str]", request: Request) -> bool:
         if not mark[2]:

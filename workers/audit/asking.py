@@ -169,7 +169,8 @@ class Question:
             asker.worker.engine,
             Request(
                 id=f"{self._request_id()}-{number}", prompt=cut.given + cut.scored, max_tokens=1,
-                prompt_logprobs=1, scope=asker.tenant_id, adapter=asker.adapter, mute=True,
+                prompt_logprobs=1, scored_from=len(cut.given), scope=asker.tenant_id,
+                adapter=asker.adapter, mute=True,
             ),
             asker.alive,
         )  # fmt: skip
