@@ -62,6 +62,9 @@ class VllmEngine:
         if current_platform.is_cpu():
             os.environ[NICE] = "5"
             options["kv_cache_memory_bytes"] = settings.engine_kv_cache_mb * 2**20
+            # Prompts share whole blocks. vLLM's 128 leaves out most contexts of a question; its kernels take
+            # multiples of 32, and decode no slower: 8.4 s of CPU for 25,600 tokens, against 8.9 s.
+            options["block_size"] = 32
             # vLLM turns "uni" into one more process on CPU unless this says 0; AsyncLLM itself ignores it.
             # That process would only cost: 1 950 instead of 3 500 tokens/s at 64 requests, 20 s of start.
             os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"

@@ -87,7 +87,6 @@ async def test_logprobs_come_with_each_token_and_the_prompts(engine: Engine) -> 
 async def test_a_prompt_that_was_there_before_is_cached_for_its_tenant_alone(
     engine: Engine,
 ) -> None:
-    # Blocks of the cache hold 128 tokens on CPU.
     long = TEXT.encode("The river runs past the old mill and the wind is in the trees. " * 20)
     first = await said(engine, prompt=long, max_tokens=1, scope="a")
     again = await said(engine, prompt=long, max_tokens=1, scope="a")
