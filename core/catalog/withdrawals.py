@@ -15,7 +15,7 @@ from core.catalog.gating import Behind
 from core.catalog.tables import AliasMove, Version
 from core.errors import PenstockError
 from core.events import outbox
-from core.gate import door, service
+from core.gate import door, service, weighing
 from core.gate.doors import PRODUCTION
 from core.gate.service import Held
 from core.gate.tables import Pass
@@ -104,7 +104,7 @@ async def sweep(session: AsyncSession, tenant_id: str) -> list[Withdrawn]:
 
 async def _renewed(session: AsyncSession, tenant_id: str, one: Behind, held: Held) -> bool:
     """Whether a newer audit lets it stand; recorded as an admission of its own."""
-    answer = await door.ask(session, tenant_id, one.what, held)
+    answer = await weighing.ask(session, tenant_id, one.what, held)
     known = one.admission.audit if one.admission is not None else None
     if not answer.passes or answer.audit is None or answer.audit.job_id == known:
         return False

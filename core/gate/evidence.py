@@ -19,6 +19,15 @@ class Subject(NamedTuple):
     dataset: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What wants through a door. `version_id`: None for a served base model."""
+
+    name: str
+    subject: Subject
+    version_id: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteEvidence:
     """`metrics`: by full name. `classifier`: the digest of what scored, empty: none. `files`: SHA-256 by the suite's
