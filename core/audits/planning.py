@@ -7,6 +7,7 @@ from core.audits import sizes
 from core.audits.asking import Item
 from core.audits.chosen import Asked
 from core.audits.shapes import plain
+from core.gate import matching
 from core.gate.policies import EVERY, Check, Policy
 from core.measures import planning
 from core.measures.metric import Metric
@@ -63,8 +64,13 @@ def _check(check: Check, asked: Sequence[Asked], paired: bool) -> list[dict[str,
         reason = "no evidence: its suite is not part of this audit"
         return [told | {"group": check.group} | nothing | {"reason": reason}]
     one, metric = found[0]
+    part = matching.part(check, one.suite.name, one.wished, len(one.items))
+    cannot = {"can_decide": False, "reason": part} if part else {}
     return [
-        told | {"group": group} | _decides(check, metric, *_size(metric, one.items, group), paired)
+        told
+        | {"group": group}
+        | _decides(check, metric, *_size(metric, one.items, group), paired)
+        | cannot
         for group in _groups(check, one.items)
     ]
 

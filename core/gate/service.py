@@ -161,9 +161,21 @@ async def go_by(session: AsyncSession, caller: Caller, policy: Held, reason: str
 
 def filled(policy: Policy, known: Mapping[str, Known]) -> Policy:
     """With the suite and its version in every check. Raises InvalidInput naming the check."""
-    return policy.model_copy(
-        update={"checks": tuple(_filled(k, one, known) for k, one in enumerate(policy.checks))}
-    )
+    checks = tuple(_filled(k, one, known) for k, one in enumerate(policy.checks))
+    for number, check in enumerate(checks):
+        other = next((one for one in checks[:number] if _asks_otherwise(one, check)), None)
+        if other is not None:
+            raise InvalidInput(
+                f"checks.{number}: {check.id} asks {check.suite} for other files, options or items than {other.id}; "
+                "an audit asks a suite once, so that no model could pass both",
+                param=f"checks.{number}",
+            )
+    return policy.model_copy(update={"checks": checks})
+
+
+def _asks_otherwise(one: Check, other: Check) -> bool:
+    asks = [(check.files, check.options, check.items) for check in (one, other)]
+    return one.suite == other.suite != "" and asks[0] != asks[1]
 
 
 def _filled(number: int, check: Check, known: Mapping[str, Known]) -> Check:

@@ -23,7 +23,8 @@ PASS, FAIL, INCONCLUSIVE, INVALID = _ALL
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A check of one group. `p`: of the hypothesis that the limit is kept; `p_adjusted`: among those of its tier."""
+    """A check of one group. `p`: of the hypothesis that the limit is kept; `p_adjusted`: among those of its tier.
+    `part`: why a pass of it would not count; empty: it would."""
 
     check: Check
     group: Mapping[str, str]
@@ -33,6 +34,7 @@ class Checked:
     bound: float | None = None
     p: float = 1.0
     p_adjusted: float = 1.0
+    part: str = ""
     comparison: Mapping[str, Any] | None = None
 
     @property
@@ -96,6 +98,9 @@ def _measured(validity: Validity, question: Question, seed: int) -> Checked:
     asked = Checked(question.check, question.group, INCONCLUSIVE, "")
     if question.suite is None:
         return replace(asked, reason=f"no evidence: {question.missing}")
+    suite = question.suite
+    part = matching.part(question.check, suite.name, suite.items, len(suite.rows))
+    asked = replace(asked, part=part)
     rows = question.of(question.suite.rows)
     if broken := _invalid(validity, question, question.suite, len(rows)):
         return replace(asked, verdict=INVALID, reason=broken)
@@ -191,6 +196,8 @@ def _adjusted(checks: Sequence[Checked]) -> list[Checked]:
 def _decided(one: Checked, alpha: float) -> Checked:
     if one.verdict != INVALID and one.p_adjusted < alpha:
         return replace(one, verdict=FAIL)
+    if one.verdict == PASS and one.part:
+        return replace(one, verdict=INCONCLUSIVE, reason=f"{one.reason}; {one.part}")
     if one.verdict == INCONCLUSIVE and one.estimate is not None:
         return replace(one, reason=f"{one.reason}; these items cannot tell")
     return one

@@ -117,6 +117,19 @@ async def test_versions_are_numbered_and_the_same_again_is_the_same(
         assert await service.listed(session, stranger.tenant_id) == []
 
 
+@pytest.mark.parametrize(
+    "asks", [{"items": 50}, {"options": {"mode": "write"}}, {"files": {"data": "a" * 64}}]
+)
+def test_a_policy_that_asks_one_suite_in_two_ways_could_not_be_passed(
+    asks: dict[str, Any],
+) -> None:
+    both = policy(CHECK, CHECK | {"id": "other"} | asks)
+    with pytest.raises(InvalidInput, match="other asks leaks for other files") as refused:
+        service.filled(both, KNOWN)
+    assert refused.value.param == "checks.1"
+    assert service.filled(policy(CHECK | asks, CHECK | {"id": "other"} | asks), KNOWN)
+
+
 async def test_what_a_check_leaves_open_of_its_suite_is_written_into_it(
     database: Database, caller: Caller
 ) -> None:

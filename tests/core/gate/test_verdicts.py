@@ -156,7 +156,7 @@ FOREIGN: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (CHECK, {"files": {"data": "a" * 64}}, "files that the policy does not name"),
     (CHECK, {"options": {"mode": "write"}, "defaults": {"mode": "likelihood"}}, "another mode"),
     (CHECK, {"split": "train"}, "templates that corrections learn from"),
-    (CHECK, {"seed": 7}, "drawn with seed 7"),
+    (CHECK, {"seed": 7}, "asked with seed 7"),
     (CHECK, {"render": "plain"}, "asked as plain"),
     (CHECK, {"imported": True}, "is imported"),
     (CHECK | {"suite_version": "2"}, {}, "is at version 1"),

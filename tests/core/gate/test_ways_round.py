@@ -14,6 +14,7 @@ from core.db.session import Database
 from core.errors import NotFound
 from core.gate import door
 from core.gate.door import GateRefused
+from core.ids import new_id
 from core.security.keys import Caller
 from tests.core import cataloguing as given
 from tests.fakes.webhooks import tenant
@@ -93,7 +94,7 @@ async def test_evidence_of_the_adapter_on_another_base_is_none(
     database: Database, caller: Caller, model: Served
 ) -> None:
     bytes_ = given.unkept()
-    other = Served(given.new_id("m"), "there", 2048, digest="c" * 64)
+    other = Served(new_id("m"), "there", 2048, digest="c" * 64)
     async with database.begin() as session:
         await models.register(session, other)
     there = await staged(database, caller, other, artifact=bytes_)
