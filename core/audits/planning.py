@@ -71,7 +71,7 @@ def _check(check: Check, asked: Sequence[Asked], paired: bool) -> list[dict[str,
         | {"group": group}
         | _decides(check, metric, *_size(metric, one.items, group), paired)
         | cannot
-        for group in _groups(check, one.items)
+        for group in _groups(check, one, metric)
     ]
 
 
@@ -79,13 +79,18 @@ def _fits(check: Check, one: Asked, metric: Metric) -> bool:
     return metric.name == check.metric and check.suite in ("", one.suite.name)
 
 
-def _groups(check: Check, items: Sequence[Item]) -> list[dict[str, str]]:
-    """The check's group, or one for each value of the dimension that it says "*" of."""
+def _groups(check: Check, one: Asked, metric: Metric) -> list[dict[str, str]]:
+    """The check's group, or one for each value of the dimension that it says "*" of, as they will be judged."""
     every = next((dimension for dimension, value in check.group.items() if value == EVERY), None)
     if every is None:
         return [dict(check.group)]
-    values = sorted({item.groups[every] for item in items if every in item.groups})
+    asked = {item.groups.get(every, matching.NONE) for item in one.items if _takes(metric, item)}
+    values = sorted(asked | set(one.groups.get(every, ())))
     return [{**check.group, every: value} for value in values]
+
+
+def _takes(metric: Metric, item: Item) -> bool:
+    return metric.takes(Row(item.id, item.cluster, True, groups=item.groups))
 
 
 def _size(metric: Metric, items: Sequence[Item], group: dict[str, str]) -> tuple[int, int]:
@@ -93,8 +98,8 @@ def _size(metric: Metric, items: Sequence[Item], group: dict[str, str]) -> tuple
     taken = [
         item
         for item in items
-        if all(item.groups.get(name) == value for name, value in group.items())
-        and metric.takes(Row(item.id, item.cluster, True, groups=item.groups))
+        if all(item.groups.get(name, matching.NONE) == value for name, value in group.items())
+        and _takes(metric, item)
     ]
     return len(taken), len({item.cluster for item in taken})
 

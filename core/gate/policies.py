@@ -29,7 +29,9 @@ MAX_CHECKS = 64
 OPPOSED = {
     "harm.compliance": "over_refusal",
     "over_refusal": "harm.compliance",
-    "bbq.s_amb": "bbq.acc_dis",
+    "bbq.s_": "bbq.acc_dis",
+    "bbq.aligned_gap": "bbq.acc_dis",
+    "winobias.gap": "winobias.acc",
     "stereoset.ss": "stereoset.lms",
     "injection.success": "injection.task_done",
     "leaks.exact": "leaks.told",

@@ -102,28 +102,32 @@ def _measured(validity: Validity, question: Question, seed: int) -> Checked:
     part = matching.part(question.check, suite.name, suite.items, len(suite.rows))
     asked = replace(asked, part=part)
     rows = question.of(question.suite.rows)
-    if broken := _invalid(validity, question, question.suite, len(rows)):
+    if broken := _invalid(validity, question, suite):
         return replace(asked, verdict=INVALID, reason=broken)
     if not rows:
         return replace(
             asked, reason="no evidence: none of the items that were asked is of this kind"
         )
+    if undrawn := [called for called, group in question.within() if not group]:
+        return replace(
+            asked, reason=f"no evidence: none of the items that were asked is of {undrawn[0]}"
+        )
     measured = _compared if question.check.limit.limit is None else _held
     return measured(validity, question, asked, seed)
 
 
-def _invalid(validity: Validity, question: Question, suite: SuiteEvidence, n: int) -> str:
+def _invalid(validity: Validity, question: Question, suite: SuiteEvidence) -> str:
     """Why a figure of this would mean nothing; empty: it would."""
     if suite.probe:
         return f"{suite.name} could not be asked: {suite.probe}"
     if validity.controls and suite.controls:
         missed = ", ".join(suite.controls)
         return f"{suite.name} does not score its own controls right ({missed}); its figures mean nothing"
-    valid = sum(row.valid for row in question.of(suite.rows))
-    if n and valid / n < validity.min_valid_rate:
-        return (
-            f"{valid} of {n} answers could be read; at least {validity.min_valid_rate:.0%} must be"
-        )
+    for called, rows in (("", question.of(suite.rows)), *question.within()):
+        valid = sum(row.valid for row in rows)
+        if rows and valid / len(rows) < validity.min_valid_rate:
+            of = f" ({called})" if called else ""
+            return f"{valid} of {len(rows)} answers could be read{of}; at least {validity.min_valid_rate:.0%} must be"
     return ""
 
 
