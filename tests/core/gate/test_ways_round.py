@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from core.catalog import aliases, models, stages
+from core.catalog import aliases, models, offers, stages
 from core.catalog.models import Served
 from core.catalog.tables import Version
+from core.config import Settings
 from core.db.session import Database
-from core.errors import NotFound
+from core.errors import InvalidInput, NotFound
 from core.gate import door
 from core.gate.door import GateRefused
 from core.ids import new_id
@@ -103,6 +104,24 @@ async def test_evidence_of_the_adapter_on_another_base_is_none(
     with pytest.raises(GateRefused, match="never audited"):
         await promoted(database, caller, here.name)
     assert await promoted(database, caller, there.name) == "production"
+
+
+async def test_a_model_that_is_served_under_a_gated_aliass_name_does_not_answer_in_its_place(
+    database: Database, caller: Caller, model: Served
+) -> None:
+    one = await staged(database, caller, model)
+    await passed(database, caller, one.name)
+    name = f"prod-{new_id('x')}"
+    async with database.begin() as session:
+        await aliases.put(session, caller, name, one.name)
+        await models.register(session, Served(name, "elsewhere", 2048, digest="9" * 64))
+    async with database.single() as session:
+        offer = await offers.offered(session, caller.tenant_id)
+    settings = Settings(_env_file=None)
+    found = models.resolve(name, offer.models, settings, param="model", aliases=offer.aliases)
+    assert found.name == name, "a model's name comes before any alias"
+    with pytest.raises(InvalidInput, match=f"leads to {one.name} through your gate"):
+        offer.check(name, found.name, param="model")
 
 
 async def test_evidence_that_ends_while_the_move_waits_its_turn_is_none(

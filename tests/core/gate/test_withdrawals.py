@@ -55,7 +55,7 @@ async def asked(database: Database, caller: Caller, name: str) -> str:
     found = models.resolve(
         name, offer.models, Settings(_env_file=None), param="model", aliases=offer.aliases
     )
-    offer.check(name, found, param="model")
+    offer.check(name, found.name, param="model")
     return found.name
 
 
@@ -288,7 +288,7 @@ async def test_a_name_of_the_settings_is_no_way_round_the_gate(
     for name in ("fast", "prod"):
         found = models.resolve(name, offer.models, settings, param="model", aliases=offer.aliases)
         if name == "fast":
-            offer.check(name, found, param="model")
+            offer.check(name, found.name, param="model")
             continue
         with pytest.raises(InvalidInput, match="a door of your gate"):
-            offer.check(name, found, param="model")
+            offer.check(name, found.name, param="model")
