@@ -114,7 +114,7 @@ def _decides(check: Check, metric: Metric, n: int, clusters: int, paired: bool) 
         if paired and not can:
             reason = f"{n} items in {clusters} clusters see no less than {reach or 0:.3g} of a margin of {margin:g}"
     else:
-        reach = planning.detectable(metric, n, clusters, confidence=check.confidence)
+        reach = planning.detectable(metric, n, clusters, limit=limit, confidence=check.confidence)
         can = planning.can_decide(metric, limit, n, clusters, confidence=check.confidence)
         reason = "" if can else f"{n} items in {clusters} clusters are too few for this limit"
     return {
