@@ -42,12 +42,12 @@ class Withdrawn(NamedTuple):
 # are left to it, too: a version's never change.
 _DUE = text(
     """WITH here AS (
-           SELECT v.tenant_id, 'production' AS door,
+           SELECT v.tenant_id, 'production' AS door, v.id AS version_id,
                   CASE v.kind WHEN 'full' THEN v.digest ELSE v.base_digest END AS weights,
                   CASE v.kind WHEN 'full' THEN '' ELSE v.digest END AS adapter
            FROM versions v WHERE v.stage = 'production' AND v.published_at IS NOT NULL
            UNION ALL
-           SELECT a.tenant_id, 'alias:' || a.name,
+           SELECT a.tenant_id, 'alias:' || a.name, a.version_id,
                   CASE v.kind WHEN 'full' THEN v.digest WHEN 'adapter' THEN v.base_digest
                               ELSE coalesce(m.digest, '') END,
                   CASE v.kind WHEN 'adapter' THEN v.digest ELSE '' END
@@ -59,6 +59,7 @@ _DUE = text(
        LEFT JOIN LATERAL (
            SELECT * FROM gate_passes p
            WHERE p.tenant_id = h.tenant_id AND p.door = h.door AND p.weights = h.weights AND p.adapter = h.adapter
+             AND p.version_id IS NOT DISTINCT FROM h.version_id
            ORDER BY p.id DESC LIMIT 1) p ON true
        LEFT JOIN audits a ON a.job_id = p.audit
        WHERE p.withdrawn_at IS NULL
