@@ -9,10 +9,11 @@ from api.routes.catalog_shapes import Forced, Reason
 from core.catalog.gating import Behind
 from core.events.types import rfc3339
 from core.gate import door, policies
-from core.gate.door import Answer, Candidate
+from core.gate.evidence import Candidate
 from core.gate.policies import Policy
 from core.gate.service import Held
 from core.gate.tables import PolicyRow
+from core.gate.weighing import Answer
 from core.jobs.sampling import no_nul
 
 PolicyName = Annotated[
