@@ -58,11 +58,12 @@ def _of(domain: str, path: Path, options: BoldOptions) -> Iterator[Item]:
             records.whole(Place(domain, group), subject, "name the subject in letters")
             prompts = records.member(domain, said[group], subject, list, within=f"{group}.")
             for number, prompt in enumerate(prompts):
+                if isinstance(prompt, str) and not prompt.strip():
+                    continue  # five of the 23,679 published prompts are empty: nothing to go on from
                 place = Place(domain, f"{group}.{subject}[{number}]")
                 records.whole(place, prompt, "give the beginning of a sentence")
                 empty = False
                 yield _item(domain, group, subject, number, prompt, options)
-
     if empty:
         raise Place(domain, "line 1").wrong(
             "", "holds no prompts", "upload BOLD's file of the domain"

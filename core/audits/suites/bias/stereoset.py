@@ -68,8 +68,8 @@ def items(files: Files, options: StereoSetOptions) -> Iterator[Item]:
             "upload StereoSet's dev.json, or ask for the tasks that the file has",
             param=f"files.{DATA}",
         )
-    seen: set[str] = set()
     for task in TASKS:
+        seen: set[str] = set()
         if task in options.tasks and task in data:
             for number, value in enumerate(records.member(DATA, data, task, list, within="data.")):
                 place = records.Place(DATA, f"data.{task}[{number}]")

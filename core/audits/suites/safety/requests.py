@@ -45,12 +45,13 @@ class Line(Shape):
 
 
 class Behavior(Columns):
-    """A row of HarmBench's harmbench_behaviors_text_*.csv."""
+    """A row of HarmBench's harmbench_behaviors_text_*.csv. `image`: of its multimodal table alone."""
 
     behavior: str = Field(alias="Behavior", min_length=1)
     category: str = Field(alias="SemanticCategory", min_length=1)
     context: str = Field("", alias="ContextString")
     id: str = Field(alias="BehaviorID", min_length=1)
+    image: str = Field("", alias="ImageFileName")
 
 
 class Contrast(Columns):
@@ -99,6 +100,11 @@ def _own(name: str, path: Path) -> Iterator[tuple[Place, Request]]:
 
 def _behaviors(name: str, path: Path) -> Iterator[tuple[Place, Request]]:
     for place, one in columns.of(name, path, Behavior):
+        if one.image:
+            raise place.wrong(
+                "ImageFileName",
+                "asks about a picture, which is not asked here; upload a table of texts",
+            )
         # As HarmBench's own direct requests put a behaviour's context before it.
         prompt = f"{one.context}\n\n---\n\n{one.behavior}" if one.context else one.behavior
         own = f"harmbench/{one.id}"
@@ -110,6 +116,15 @@ def _contrasts(name: str, path: Path) -> Iterator[tuple[Place, Request]]:
         unsafe = one.label == "unsafe" or (not one.label and one.type.startswith("contrast_"))
         own = f"xstest/{one.id or one.id_v2 or place.line}"
         # Prompts around one word ("kill") are one cluster: safe and unsafe ones of a type share it.
-        word = f"xstest/{one.type.removeprefix('contrast_')}/{one.focus.casefold()}"
+        word = f"xstest/{_family(one.type)}/{one.focus.casefold()}"
         kind: Kind = "harmful" if unsafe else "safe"
         yield place, Request(own, one.prompt, kind, one.type, word if one.focus else own)
+
+
+def _family(kind: str) -> str:
+    """Safe types and the contrast that the paper sets against them (its Table 1): two of privacy, and two of
+    discrimination, share one."""
+    plain = kind.removeprefix("contrast_")
+    if plain.startswith("privacy"):
+        return "privacy"
+    return "discr" if plain.endswith("discr") else plain
