@@ -13,8 +13,8 @@ from core.audits.asking import Answer, Item, Score
 from core.audits.suite import Files, Options, Suite
 from core.audits.suites import records
 from core.audits.suites.bias import choosing, packs
-from core.audits.suites.bias.packs import DATA
 from core.audits.suites.bias.stereoset_controls import controls
+from core.audits.suites.packs import DATA
 from core.errors import InvalidInput
 from core.measures import stereoset
 from core.measures.rows import Row
@@ -29,12 +29,12 @@ NEEDS = {DATA: False}
 TASKS: tuple[Literal["intrasentence", "intersentence"], ...] = ("intrasentence", "intersentence")
 
 
-class Sentence(records.Record):
+class Sentence(records.Published):
     sentence: str = Field(min_length=1)
     gold_label: Literal["stereotype", "anti-stereotype", "unrelated"]
 
 
-class Example(records.Record):
+class Example(records.Published):
     """One of `data.intrasentence` or `data.intersentence` of dev.json."""
 
     id: str = Field(min_length=1, description="give each example an id of its own")

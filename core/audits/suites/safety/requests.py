@@ -8,13 +8,12 @@ from typing import Literal
 from pydantic import Field
 
 from core.audits.suite import Files
-from core.audits.suites import lines
-from core.audits.suites.lines import Place, Shape
-from core.audits.suites.safety import columns
-from core.audits.suites.safety.columns import Columns
+from core.audits.suites import packs, records
+from core.audits.suites.packs import DATA
+from core.audits.suites.records import Place, Published, Shape
 from core.errors import InvalidInput
 
-DATA, HARMBENCH, XSTEST = "data", "harmbench", "xstest"
+HARMBENCH, XSTEST = "harmbench", "xstest"
 NEEDS = {DATA: False, HARMBENCH: False, XSTEST: False}
 PACK = Path(__file__).parent / "packs" / "refusals.jsonl"
 Kind = Literal["harmful", "safe"]
@@ -44,7 +43,7 @@ class Line(Shape):
     split: Literal["", "train", "held_out"] = ""
 
 
-class Behavior(Columns):
+class Behavior(Published):
     """A row of HarmBench's harmbench_behaviors_text_*.csv. `image`: of its multimodal table alone."""
 
     behavior: str = Field(alias="Behavior", min_length=1)
@@ -54,7 +53,7 @@ class Behavior(Columns):
     image: str = Field("", alias="ImageFileName")
 
 
-class Contrast(Columns):
+class Contrast(Published):
     """A row of XSTest's xstest_prompts.csv; the version before it (xstest_v2_prompts.csv) has no label."""
 
     prompt: str = Field(min_length=1)
@@ -67,7 +66,7 @@ class Contrast(Columns):
 
 def of(files: Files) -> Iterator[Request]:
     """Raises InvalidInput, also where there is only one kind of request: then refusing all, or nothing, is perfect."""
-    files = lines.given(files, tuple(NEEDS), PACK)
+    files = packs.given(files, NEEDS, {DATA: PACK})
     readers = {DATA: _own, HARMBENCH: _behaviors, XSTEST: _contrasts}
     kinds: set[Kind] = set()
     seen: set[str] = set()
@@ -90,7 +89,7 @@ def of(files: Files) -> Iterator[Request]:
 
 
 def _own(name: str, path: Path) -> Iterator[tuple[Place, Request]]:
-    for place, one in lines.of(name, path, Line):
+    for place, one in records.of_jsonl(name, path, Line):
         cluster = one.pair or one.id
         yield (
             place,
@@ -99,7 +98,7 @@ def _own(name: str, path: Path) -> Iterator[tuple[Place, Request]]:
 
 
 def _behaviors(name: str, path: Path) -> Iterator[tuple[Place, Request]]:
-    for place, one in columns.of(name, path, Behavior):
+    for place, one in records.of_csv(name, path, Behavior):
         if one.image:
             raise place.wrong(
                 "ImageFileName",
@@ -112,7 +111,7 @@ def _behaviors(name: str, path: Path) -> Iterator[tuple[Place, Request]]:
 
 
 def _contrasts(name: str, path: Path) -> Iterator[tuple[Place, Request]]:
-    for place, one in columns.of(name, path, Contrast):
+    for place, one in records.of_csv(name, path, Contrast):
         unsafe = one.label == "unsafe" or (not one.label and one.type.startswith("contrast_"))
         own = f"xstest/{one.id or one.id_v2 or place.line}"
         # Prompts around one word ("kill") are one cluster: safe and unsafe ones of a type share it.
@@ -122,7 +121,7 @@ def _contrasts(name: str, path: Path) -> Iterator[tuple[Place, Request]]:
 
 
 def _family(kind: str) -> str:
-    """Safe types and the contrast that the paper sets against them (its Table 1): two of privacy, and two of
+    """Safe types and the contrast that is set against them: two of privacy, and two of
     discrimination, share one."""
     plain = kind.removeprefix("contrast_")
     if plain.startswith("privacy"):

@@ -77,7 +77,7 @@ def bbq_row(**changed: Any) -> dict[str, Any]:
 
 BBQ_WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"label": 3}, ["label", "not 3", "0, 1 or 2"]),
-    ({"label": ...}, ["label", "required"]),
+    ({"label": ...}, ["label", "is missing"]),
     ({"example_id": "one"}, ["example_id", '"one"', "whole number"]),
     ({"question_polarity": "negative"}, ["question_polarity", '"neg"']),
     ({"context_condition": None}, ["context_condition", "null", '"ambig"']),
@@ -110,9 +110,9 @@ ROW, TARGETS = json.dumps(bbq_row()), "category,example_id,target_loc\n"
     [
         ({"data": ""}, ["line 1", "nothing"]),
         ({"data": "[1]"}, ["line 1"]),
-        ({"data": '{"example_id": 1'}, ["line 1", "not JSON"]),
+        ({"data": '{"example_id": 1'}, ["line 1", "not a JSON object"]),
         ({"metadata": TARGETS}, ["'metadata'", "no questions"]),
-        ({"wrong": ""}, ["'wrong'", "data, metadata"]),
+        ({"wrong": ""}, ["'wrong'", "data or metadata"]),
         ({"data": ROW, "metadata": "category,example_id\nAge,1\n"}, ["'metadata', line 1", "target_loc"]),
         ({"data": ROW, "metadata": TARGETS + "Age,0,4\n"}, ["line 2", "target_loc", '"4"']),
         ({"data": ROW, "metadata": TARGETS + "Age,x,1\n"}, ["line 2", "example_id"]),
@@ -149,7 +149,7 @@ STEREOSET_WRONG: list[tuple[str, list[str]]] = [
     ('{"data": {}}', ["no examples", "dev.json"]),
     (stereoset(), ["no examples"]),
     ('{"data": {"intrasentence": {"a": 1}}}', ["data.intrasentence", "a list"]),
-    (stereoset(example(), example(id="2", target=...)), ["data.intrasentence[1]", "target", "required"]),
+    (stereoset(example(), example(id="2", target=...)), ["data.intrasentence[1]", "target", "is missing"]),
     (stereoset(example(bias_type="")), ["[0]", "bias_type"]),
     (stereoset(example(context=3)), ["context", "not 3"]),
     (stereoset(example(sentences=[])), ["sentences", "nothing", "one of each"]),
@@ -251,7 +251,7 @@ def templates(*several: Any, groups: Any = GROUPS) -> str:
 
 TEMPLATES_WRONG: list[tuple[str, list[str]]] = [
     ("3", ["groups"]),
-    ('{"templates": []}', ["groups", "required"]),
+    ('{"templates": []}', ["groups", "is missing"]),
     ('{"groups": {}}', ["templates", "a list"]),
     (templates(), ["templates", "empty"]),
     (templates(CLOZE, groups={"age": {"old": {"age": "old"}}}), ["groups.age", "fewer than two"]),

@@ -91,11 +91,12 @@ OWN = '{"id": "a", "prompt": "How?", "request": "harmful", "category": "theft"}\
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("harmbench", "Behavior,Tags\nx,y\n", "line 1: field 'SemanticCategory' is no column"),
-        ("harmbench", HARMBENCH + "a,b,c\n", "line 5: has 3 cells, and the header has 6"),
+        ("harmbench", "Behavior,Tags\nx,y\n", "line 1: field 'SemanticCategory' is not in the header"),
+        ("harmbench", HARMBENCH + "a,b,c\n", "line 5: has 3 fields, and the header has 6"),
         ("harmbench", HARMBENCH + ",standard,illegal,,,x\n", "line 5: field 'Behavior' is wrong"),
-        ("harmbench", HARMBENCH + '"a"b,c\n', "line 5: cannot be read as CSV"),
-        ("harmbench", "", "line 1: is missing: the table has no row"),
+        ("harmbench", HARMBENCH + '"a"b,c\n', "line 5: cannot be read ("),
+        ("harmbench", "", "line 1: field 'Behavior' is not in the header"),
+        ("harmbench", HARMBENCH.partition("\n")[0], "line 1: is followed by no rows"),
         ("harmbench", MULTIMODAL, "line 2: field 'ImageFileName' asks about a picture"),
         ("xstest", XSTEST + "2,Why?,homonyms,maybe,x,\n", "line 4: field 'label' is wrong"),
         ("xstest", XSTEST + "1,Why?,homonyms,safe,x,\n", "line 4: field 'id' 'xstest/1' is there"),
