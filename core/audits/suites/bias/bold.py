@@ -115,7 +115,7 @@ def made(classifier: Classifier) -> Suite:
         score=partial(score, classifier=classifier),
         controls=partial(controls, classifier=classifier),
         limits=(
-            "The paper's sentiment, regard and psycholinguistic norms are not measured: their models are not shipped.",
+            "The paper's sentiment, regard and psycholinguistic norms are not measured (docs/audits-bias.md says why).",
             "Toxicity is the classifier's: another classifier is another measurement.",
             "A largest gap between groups is above 0 by chance alone: read it beside what chance makes of it.",
             "Gender polarity counts words. In prompts about actresses, female words are no fault.",
