@@ -19,6 +19,7 @@ from core.jobs.kinds import (
 from core.ledger import caps
 from core.security.keys import Caller
 from core.studies import cases
+from core.studies.recorded import recorded
 
 # A token is at least one byte, and a chat template adds some: below this bound nothing is counted.
 _TEMPLATE_BYTES = 256
@@ -26,11 +27,14 @@ _INLINE_BYTES = 4000
 
 
 async def admit(parts: Parts, caller: Caller, spec: JobSpec, *, param: str) -> Served:
-    """The model a job will run on. Raises InvalidInput naming the field at fault."""
+    """The model a job will run on. Raises InvalidInput, NotFound naming the field at fault."""
     # What only measures a model, or trains on it, may have one that the gate lets answer nobody.
     aside = isinstance(spec, FinetuneJob | DatasetJob | AuditJob | ExplainJob)
     kind = models.WRITES if aside else spec.kind
-    model = await parts.resolve(caller, spec.model, param=param, kind=kind, to_answer=not aside)
+    audited = await _audited(parts, caller, spec)
+    # Who names no model beside an audit's item asks about the one that answered so.
+    wanted = spec.model or audited
+    model = await parts.resolve(caller, wanted, param=param, kind=kind, to_answer=not aside)
     await admit_to(model, spec)
     return model
 
@@ -50,9 +54,17 @@ async def admit_to(model: Served, spec: JobSpec) -> None:
             return  # what it is bound to is looked for with the tenant's rows (api/audits.py)
 
 
+async def _audited(parts: Parts, caller: Caller, spec: JobSpec) -> str:
+    """The model of the audit whose item is to be explained; "" for any other job. Raises NotFound naming the field."""
+    if not isinstance(spec, ExplainJob) or spec.audit is None:
+        return ""
+    async with parts.db.single() as session:
+        return (await recorded(session, caller, spec.audit)).audit.model
+
+
 async def _admit_explain(model: Served, spec: ExplainJob) -> None:
     if spec.audit is not None:
-        return  # its item is looked for with the tenant's rows, by the job
+        return  # it is there (see _audited); its files are read by the job
     text = await asyncio.to_thread(tokenizer.load, model.source)
     await asyncio.to_thread(cases.admit, spec, text, model.context)
 

@@ -6,12 +6,14 @@ Each step is one transaction: it makes its job and says so on the correction's r
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import orjson
 import structlog
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.audits import answers
@@ -23,7 +25,7 @@ from core.db.session import Database
 from core.errors import PenstockError, Unavailable
 from core.files import service as files
 from core.gate.tables import Audit
-from core.jobs.job import TERMINAL, Job, State
+from core.jobs.job import Job, State
 from core.measures.rows import Row
 from core.storage.seam import Storage
 from core.studies import correcting, steps
@@ -49,15 +51,11 @@ async def sweep_loop(database: Database, storage: Storage, settings: Settings) -
 
 async def prepare(database: Database, storage: Storage, settings: Settings) -> None:
     """Write the lessons of new corrections, and submit their fine-tunes."""
-    async with database.begin() as session:
-        new = [one.id for one in await correcting.open_ones(session, "preparing", AT_ONCE)]
+    async with database.single() as session:
+        new = await correcting.due(session, "preparing", AT_ONCE)
     for correction_id in new:
-        try:
+        async with _ending(database, correction_id):
             await _prepare(database, storage, settings, correction_id)
-        except Unavailable:
-            raise
-        except PenstockError as error:
-            await _fail(database, correction_id, error.message)
 
 
 async def _prepare(
@@ -102,33 +100,43 @@ async def _lines(rows: list[dict[str, Any]]) -> AsyncIterator[bytes]:
 
 
 async def advance(database: Database, settings: Settings) -> None:
-    """Take on the corrections whose job has ended."""
-    for state in ("training", "auditing"):
-        async with database.begin() as session:
-            waiting = [one.id for one in await correcting.open_ones(session, state, AT_ONCE)]
-        for correction_id in waiting:
-            try:
+    """Take on the corrections whose job has ended, or is gone."""
+    for state in correcting.STEPS:
+        async with database.single() as session:
+            due = await correcting.due(session, state, AT_ONCE)
+        for correction_id in due:
+            async with _ending(database, correction_id):
                 await _advance(database, settings, correction_id, state)
-            except Unavailable:
-                raise
-            except PenstockError as error:
-                await _fail(database, correction_id, error.message)
+
+
+@asynccontextmanager
+async def _ending(database: Database, correction_id: str) -> AsyncIterator[None]:
+    """A step that cannot be taken ends its correction, and keeps nobody else's; what is only away is tried again."""
+    try:
+        yield
+    except (Unavailable, SQLAlchemyError, OSError):
+        raise
+    except PenstockError as error:
+        await _fail(database, correction_id, error.message)
+    except Exception:
+        # Of ours, and met again by every try: told of, where it would be waited for without an end.
+        log.exception("a step of a correction broke", correction=correction_id)
+        await _fail(
+            database, correction_id, "An error of ours; the log of the control process has it"
+        )
 
 
 async def _advance(database: Database, settings: Settings, correction_id: str, state: str) -> None:
-    ended = await _ended(database, correction_id, state)
-    if ended is None:
-        return
-    name = "fine-tune" if state == "training" else "second audit"
+    job = await _job(database, correction_id, state)
     outcome = None
-    if state == "auditing" and ended.state == State.SUCCEEDED:
+    if state == "auditing" and job is not None and job.state == State.SUCCEEDED:
         outcome = await _outcome(database, correction_id)
     async with database.begin() as session:
         found = await _mine(session, correction_id, state)
         if found is None:
             return
-        if ended.state != State.SUCCEEDED:
-            steps.stopped(found, name, State(ended.state), ended.error)
+        if job is None or job.state != State.SUCCEEDED:
+            steps.stopped(found, job)
         elif outcome is None:
             await steps.audit_again(session, found, settings)
         else:
@@ -136,13 +144,12 @@ async def _advance(database: Database, settings: Settings, correction_id: str, s
         log.info("a correction went on", correction=correction_id, state=found.state)
 
 
-async def _ended(database: Database, correction_id: str, state: str) -> Job | None:
-    """The job of this step, once it has ended."""
+async def _job(database: Database, correction_id: str, state: str) -> Job | None:
+    """The job of this step; None: its row is gone."""
     async with database.single() as session:
         found = await session.get_one(Correction, correction_id)
         job_id = found.training if state == "training" else found.second
-        job = await session.get(Job, job_id) if job_id is not None else None
-    return job if job is not None and job.state in TERMINAL else None
+        return None if job_id is None else await session.get(Job, job_id)
 
 
 async def _outcome(database: Database, correction_id: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from core.audits.chosen import Chosen
 from core.audits.suites.own.imported import reading
 from core.db.session import Database
-from core.errors import NotFound, Refused
+from core.errors import InvalidInput, NotFound, Refused
 from core.files import service as files
 from core.files.copies import copied
 from core.gate.tables import Audit
@@ -44,7 +44,11 @@ async def imported(
     for number, kept in enumerate(settings["imports"]):
         param = f"imports.{number}"
         path = await _one(database, storage, audit.tenant_id, kept["id"], into / "imports", param)
-        found = await asyncio.to_thread(reading.evidence, path, name=kept["name"])
+        try:
+            found = await asyncio.to_thread(reading.evidence, path, name=kept["name"])
+        except InvalidInput as error:
+            # Its place is one in a file that the client named; the field at fault is the one that names it.
+            raise InvalidInput(error.message, param=param, code=error.code) from error
         told.append(
             {"id": kept["id"]}
             | await asyncio.to_thread(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import Conflict, NotFound
@@ -12,11 +12,14 @@ from core.events.types import rfc3339
 from core.gate.tables import Audit
 from core.ids import new_id
 from core.jobs.finetune import MAX_SUFFIX, Hyperparameters
+from core.jobs.job import TERMINAL, Job
 from core.security.keys import Caller
 from core.studies.tables import Correction
 
 FAMILY = "bias"
 OPEN = ("preparing", "training", "auditing")
+# The job that a state waits for; "preparing" waits for none.
+STEPS = {"training": Correction.training, "auditing": Correction.second}
 
 
 class CorrectionWish(BaseModel):
@@ -119,11 +122,18 @@ def shown(found: Correction) -> dict[str, Any]:
     }  # fmt: skip
 
 
-async def open_ones(session: AsyncSession, state: str, limit: int) -> Sequence[Correction]:
-    """Corrections in this state, locked; those that another control process works on are left out."""
-    query = select(Correction).where(Correction.state == state).order_by(Correction.id)
-    rows = await session.scalars(query.limit(limit).with_for_update(skip_locked=True))
-    return rows.all()
+async def due(session: AsyncSession, state: str, limit: int) -> Sequence[str]:
+    """Ids of corrections in this state whose next step can be taken, oldest first: their job has ended, or is gone.
+
+    Those that only wait are left out, so that no number of long trainings (a paused one has no end) keeps another back.
+    """
+    query = select(Correction.id).where(Correction.state == state)
+    step = STEPS.get(state)
+    if step is not None:
+        query = query.outerjoin(Job, Job.id == step).where(
+            or_(Job.id.is_(None), Job.state.in_(TERMINAL))
+        )
+    return (await session.scalars(query.order_by(Correction.id).limit(limit))).all()
 
 
 def fail(found: Correction, reason: str) -> None:

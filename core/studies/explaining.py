@@ -22,7 +22,7 @@ from core.studies.spans import Span, Texts
 ELLIPSIS = "..."
 # Random sets that the spans with the largest effects are held against.
 DRAWS = 20
-# Fewer other sets cannot show that one in ten moves the score as much.
+# Fewer sets cannot show that one in ten moves the score as much.
 ENOUGH = 9
 AS_MUCH = 0.1
 # Below so many nats (2 %), and below three times what asking twice makes, nothing changed.
@@ -72,7 +72,7 @@ class Study:
         return asked
 
     def second(self, scores: Mapping[str, Scored]) -> list[Question]:
-        """The spans of the largest effects taken away together, and others as many in their place."""
+        """The spans of the largest effects taken away together, and as many others in their place."""
         top, others = self.sets(self.effects(scores))
         if not others:
             return []
@@ -86,30 +86,30 @@ class Study:
         return [whole - scores[f"{how}.{number}"].score for number in range(len(self.spans))]
 
     def sets(self, effects: Sequence[float]) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
-        """The k spans of the largest effects, and up to DRAWS other sets of k, all different; none: too few spans.
+        """The k spans of the largest effects, and up to DRAWS sets of k without the first of them, all different; none:
+        too few spans.
 
-        One span alone cannot be checked so: that it moves the score most is how it was chosen."""
+        With it, where one word alone decides, every set that holds the word would move the score as far. One span alone
+        cannot be checked so: that it moves the score most is how it was chosen."""
         n = len(effects)
         k = max(2, min(5, n // 5))
-        if math.comb(n, k) - 1 < ENOUGH:
+        if math.comb(n - 1, k) < ENOUGH:
             return (), []
         order = sorted(range(n), key=lambda number: -abs(effects[number]))
-        top = tuple(sorted(order[:k]))
-        return top, _other_sets(n, k, top, random.Random(self.seed))  # noqa: S311 - draws of a check, no secret
+        others = _sets(sorted(order[1:]), k, random.Random(self.seed))  # noqa: S311 - draws of a check, no secret
+        return tuple(sorted(order[:k])), others
 
     def _without(self, numbers: Sequence[int]) -> Texts:
         return spans.without(self.texts, [self.spans[number] for number in numbers])
 
 
-def _other_sets(n: int, k: int, top: tuple[int, ...], draw: random.Random) -> list[tuple[int, ...]]:
-    if math.comb(n, k) <= 4 * DRAWS:
-        every = [one for one in combinations(range(n), k) if one != top]
+def _sets(numbers: Sequence[int], k: int, draw: random.Random) -> list[tuple[int, ...]]:
+    if math.comb(len(numbers), k) <= 4 * DRAWS:
+        every = list(combinations(numbers, k))
         return draw.sample(every, min(DRAWS, len(every)))
     found: dict[tuple[int, ...], None] = {}
     while len(found) < DRAWS:
-        one = tuple(sorted(draw.sample(range(n), k)))
-        if one != top:
-            found[one] = None
+        found[tuple(sorted(draw.sample(numbers, k)))] = None
     return list(found)
 
 
@@ -129,8 +129,8 @@ def threshold(scores: Mapping[str, Scored]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Faith:
-    """Whether taking the top spans away moves the score more than taking others does. `as_much`: the share of other
-    sets that move it as far; None: it was not asked."""
+    """Whether taking the top spans away moves the score more than taking others does. `as_much`: the share of sets
+    without the strongest span that move it as far; None: it was not asked."""
 
     reliable: bool | None
     why: str
@@ -154,11 +154,12 @@ def faith(study: Study, scores: Mapping[str, Scored]) -> Faith:
     moves = sorted(abs(whole - scores[f"others.{k}"].score) for k in range(len(others)))
     as_much = sum(move >= moved for move in moves) / len(moves)
     reliable = as_much <= AS_MUCH and moved >= threshold(scores)
+    median = moves[len(moves) // 2]
     why = (
-        f"taking away the {len(top)} spans of the largest effects moves the score by {moved:.2f}, {len(moves)} other "
-        f"sets of {len(top)} by {moves[len(moves) // 2]:.2f} (median); {as_much:.0%} of these move it as far"
+        f"taking away the {len(top)} spans of the largest effects moves the score by {moved:.2f}, {len(moves)} sets of "
+        f"{len(top)} without the strongest by {median:.2f} (median); {as_much:.0%} of these move it as far"
     )
-    return Faith(reliable, why, top, moved, moves[len(moves) // 2], moves[-1], len(moves), as_much)
+    return Faith(reliable, why, top, moved, median, moves[-1], len(moves), as_much)
 
 
 def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float | None:

@@ -15,7 +15,7 @@ from core.catalog.models import Offer, Served
 from core.config import Settings
 from core.errors import Conflict
 from core.gate.tables import Audit
-from core.jobs.job import State
+from core.jobs.job import Job
 from core.jobs.kinds import AuditJob, FinetuneJob
 from core.jobs.submission import Submitted, Wish, submit_all
 from core.measures import comparing, intervals
@@ -29,6 +29,7 @@ from core.studies.tables import Correction
 EXAMPLES = 2400
 MAX_EPOCHS = 50
 LABEL = "penstock.correction"
+_NAMES = {"training": "fine-tune", "auditing": "second audit"}
 
 
 async def train(
@@ -55,9 +56,14 @@ async def train(
 
 async def audit_again(session: AsyncSession, found: Correction, settings: Settings) -> None:
     """The training has ended: audit what it made, its bias suites on templates that it has not seen."""
-    assert found.training is not None
+    assert found.training is not None, "it has just been looked at"
     version = await versions.of_job(session, found.training)
-    assert version is not None, "a training that succeeded made one"
+    if version is None:
+        fail(
+            found,
+            f"The fine-tune {found.training} succeeded, and its model is not in the catalog any more",
+        )
+        return
     first = await _first(session, found)
     wish = second_wish(first, found.suites, version.name)
     model, offer = await _model(session, found, settings, version.name)
@@ -117,10 +123,14 @@ async def close(session: AsyncSession, found: Correction, outcome: dict[str, Any
     await session.flush()
 
 
-def stopped(found: Correction, job: str, state: State, error: dict[str, Any] | None) -> None:
-    """A step's job ended without success: so does the correction."""
-    told = f": {error['message']}" if error else ""
-    fail(found, f"The {job} ended as {state.value}{told}")
+def stopped(found: Correction, job: Job | None) -> None:
+    """The job of the step that it is in ended without success, or its row is gone: so ends the correction."""
+    name = _NAMES[found.state]
+    if job is None:
+        fail(found, f"The {name} is gone: its job was deleted before the correction had gone on")
+        return
+    told = f": {job.error['message']}" if job.error else ""
+    fail(found, f"The {name} ended as {job.state}{told}")
 
 
 async def _first(session: AsyncSession, found: Correction) -> Audit:

@@ -8,7 +8,6 @@ import json
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +16,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from infra.cli import audit_tables as tables
+from infra.cli import written
 from infra.cli.audit_export import export
 from infra.cli.audit_report import report
 from infra.cli.audit_watch import watch as follow
@@ -30,6 +30,8 @@ audit_app = typer.Typer(
 audit_app.command()(report)
 audit_app.command()(export)
 AUDITS = "/v1/audits"
+# What a suite asks is sent for.
+PURPOSE = "evals"
 CODES = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 2, "INVALID": 3}
 NO_VERDICT = 4
 
@@ -133,7 +135,7 @@ def list_audits(
     """Your audits, newest first; with --json one a line."""
     query = {k: v for k, v in (("model", model), ("verdict", verdict)) if v is not None}
     with opened(url, key, "audit") as remote:
-        found = list(_pages(remote, AUDITS, query, limit))
+        found = list(written.listed(remote, AUDITS, query, limit))
     if as_json:
         for audit in found:
             typer.echo(json.dumps(audit))
@@ -142,9 +144,9 @@ def list_audits(
         Column("id", no_wrap=True, min_width=30), "verdict", "model", "suites", "policy", "until"
     )
     for audit in found:
-        said, policy = audit["verdict"] or audit["state"], audit["policy"]
+        stands, policy = audit["verdict"] or audit["state"], audit["policy"]
         table.add_row(
-            audit["id"], Text(said, tables.STYLES.get(said, "")), audit["model"],
+            audit["id"], Text(stands, tables.STYLES.get(stands, "")), audit["model"],
             ", ".join(one["name"] for one in audit["suites"]),
             f"{policy['name']}@{policy['version']}" if policy else "", audit["expires_at"] or "",
         )  # fmt: skip
@@ -163,20 +165,8 @@ def list_items(
     """What was asked, answered and scored: one JSON object a line."""
     query = {k: v for k, v in (("suite", suite), ("subject", subject)) if v is not None}
     with opened(url, key, "audit") as remote:
-        for item in _pages(remote, f"{AUDITS}/{audit_id}/items", query, limit):
+        for item in written.listed(remote, f"{AUDITS}/{audit_id}/items", query, limit):
             typer.echo(json.dumps(item))
-
-
-def _pages(
-    remote: Remote, path: str, query: dict[str, Any], limit: int
-) -> Iterator[dict[str, Any]]:
-    while limit > 0:
-        page = remote.ask("GET", path, params={**query, "limit": min(limit, 100)})
-        yield from page["data"]
-        limit -= len(page["data"])
-        if not page["has_more"]:
-            return
-        query = {**query, "after": page["last_id"]}
 
 
 def _watch(remote: Remote, audit_id: str, as_json: bool) -> None:
@@ -210,19 +200,18 @@ def _wish(
     found: dict[str, dict[str, Any]] = {}
     for name in suites or ():
         found[name] = {"suite": name}
-    for said in files or ():
-        place, path = _pair(said)
+    for place, file in map(written.pair, files or ()):
         suite, _, part = place.partition(".")
         wished = found.setdefault(suite, {"suite": suite})
-        wished.setdefault("files", {})[part or "data"] = _sent(remote, path)
-    for said in options or ():
-        place, value = _pair(said)
+        wished.setdefault("files", {})[part or "data"] = written.file_id(remote, file, PURPOSE)
+    for place, value in map(written.pair, options or ()):
         suite, _, name = place.partition(".")
-        found.setdefault(suite, {"suite": suite}).setdefault("options", {})[name] = _value(value)
+        chosen = found.setdefault(suite, {"suite": suite}).setdefault("options", {})
+        chosen[name] = written.value(value)
     more = {k: v for k, v in (("items", items), ("split", split)) if v is not None}
     return {
         "suites": [wished | more for wished in found.values()],
-        "imports": [_sent(remote, one) for one in imports or ()],
+        "imports": [written.file_id(remote, one, PURPOSE) for one in imports or ()],
     }
 
 
@@ -239,34 +228,3 @@ def _body(
     if baseline is not None:
         body["baseline"] = None if baseline == "none" else baseline
     return body
-
-
-def _sent(remote: Remote, file: str) -> str:
-    """The id of a file: of one that is there already, or of one that is sent now."""
-    if file.startswith("file_"):
-        return file
-    path = Path(file)
-    try:
-        # Read as it is sent; a second try begins at its start again.
-        with path.open("rb") as content:
-            sent = remote.ask(
-                "POST", "/v1/files", data={"purpose": "evals"}, files={"file": (path.name, content)}
-            )
-    except OSError as error:
-        raise Trouble(f"{file}: {error.strerror or error}", 2) from error
-    return str(sent["id"])
-
-
-def _pair(said: str) -> tuple[str, str]:
-    name, equals, value = said.partition("=")
-    if not equals:
-        raise typer.BadParameter(f"write name=value, not {said!r}")
-    return name, value
-
-
-def _value(said: str) -> Any:
-    """A number, true or false as such; all else is text."""
-    try:
-        return json.loads(said)
-    except ValueError:
-        return said

@@ -6,7 +6,6 @@ Ctrl-C, which leaves the job running.
 
 import json
 import secrets
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,11 +14,14 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from infra.cli import report as pages
+from infra.cli import written
 from infra.cli.jobs import AsJson, Key, Url
-from infra.cli.remote import Remote, Trouble, opened
+from infra.cli.remote import Remote, opened
 from infra.cli.training import JOBS, Training
 from infra.cli.training_watch import watch as follow
 
+# What is trained on is sent for; data may be a dataset's version, too.
+PURPOSE, DATASET = "fine-tune", "dsv_"
 finetune_app = typer.Typer(
     no_args_is_help=True,
     help="Fine-tuning: create, watch, list, cancel, pause, resume, report.",
@@ -59,21 +61,23 @@ def create(
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "tuning": None if full is None else "full" if full else "lora",
-        **{name: _value(said) for name, said in map(_pair, hyper or ())},
+        **{name: written.value(given) for name, given in map(written.pair, hyper or ())},
     }
     setting = {"hyperparameters": {k: v for k, v in chosen.items() if v is not None}}
     with opened(url, key, "finetune") as remote:
         given = {
             "model": model,
-            "training_file": _sent(remote, file),
-            "validation_file": _sent(remote, validation) if validation else None,
+            "training_file": written.file_id(remote, file, PURPOSE, DATASET),
+            "validation_file": written.file_id(remote, validation, PURPOSE, DATASET)
+            if validation
+            else None,
             "validation_share": validation_share,
             "suffix": suffix,
             "seed": seed,
             "format": data_format,
             "deepspeed": deepspeed,
             "method": {"type": method, method: setting},
-            "metadata": dict(_pair(one) for one in metadata or ()) or None,
+            "metadata": dict(map(written.pair, metadata or ())) or None,
         }
         body = {k: v for k, v in given.items() if v is not None}
         headers = {"idempotency-key": secrets.token_hex(16)}
@@ -82,25 +86,6 @@ def create(
             _watch(remote, job["id"], as_json)
         else:
             typer.echo(json.dumps(job) if as_json else job["id"])
-
-
-def _sent(remote: Remote, file: str) -> str:
-    """The id of a file: of one that is there already, or of one that is sent now."""
-    if file.startswith(("file_", "dsv_")):
-        return file
-    path = Path(file)
-    try:
-        # Read as it is sent; a second try begins at its start again.
-        with path.open("rb") as content:
-            sent = remote.ask(
-                "POST",
-                "/v1/files",
-                data={"purpose": "fine-tune"},
-                files={"file": (path.name, content)},
-            )
-    except OSError as error:
-        raise Trouble(f"{file}: {error.strerror or error}", 2) from error
-    return str(sent["id"])
 
 
 @finetune_app.command()
@@ -119,7 +104,7 @@ def list_jobs(
 ) -> None:
     """Your fine-tuning jobs, newest first; with --json one a line."""
     with opened(url, key, "finetune") as remote:
-        found = list(_jobs(remote, limit))
+        found = list(written.listed(remote, JOBS, {}, limit))
     if as_json:
         for job in found:
             typer.echo(json.dumps(job))
@@ -144,17 +129,6 @@ def list_jobs(
             str(step or ""), "" if loss is None else f"{loss:.4g}", job["fine_tuned_model"] or "",
         )  # fmt: skip
     Console().print(table)
-
-
-def _jobs(remote: Remote, limit: int) -> Iterator[dict[str, Any]]:
-    query: dict[str, Any] = {}
-    while limit > 0:
-        page = remote.ask("GET", JOBS, params={**query, "limit": min(limit, 100)})
-        yield from page["data"]
-        limit -= len(page["data"])
-        if not page["has_more"]:
-            return
-        query["after"] = page["last_id"]
 
 
 @finetune_app.command()
@@ -211,18 +185,3 @@ def _watch(remote: Remote, tuning_id: str, as_json: bool) -> None:
 def _id(said: str) -> str:
     """Both surfaces show the same job, each under an id of its own."""
     return f"ftjob-{said[4:]}" if said.startswith("job_") else said
-
-
-def _pair(said: str) -> tuple[str, str]:
-    name, equals, value = said.partition("=")
-    if not equals:
-        raise typer.BadParameter(f"write name=value, not {said!r}")
-    return name, value
-
-
-def _value(said: str) -> Any:
-    """A number, true or false as such; all else is text."""
-    try:
-        return json.loads(said)
-    except ValueError:
-        return said

@@ -6,13 +6,13 @@ leaves the job running.
 
 import json
 import secrets
-from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from infra.cli import written
 from infra.cli.remote import Remote, opened
 from infra.cli.watch import watch as follow
 
@@ -76,7 +76,7 @@ def submit(
         "completion_window": completion_window,
         "max_tokens_total": max_tokens_total,
         "max_cost": max_cost,
-        "metadata": dict(_pair(one) for one in metadata or ()) or None,
+        "metadata": dict(map(written.pair, metadata or ())) or None,
     }
     spec = {"kind": "inference", **{k: v for k, v in given.items() if v is not None}}
     with opened(url, key, "jobs") as remote:
@@ -141,8 +141,9 @@ def list_jobs(
     key: Key = None,
 ) -> None:
     """Your jobs, newest first; with --json one a line."""
+    query = {k: v for k, v in (("state", state), ("kind", kind)) if v is not None}
     with opened(url, key, "jobs") as remote:
-        found = list(_jobs(remote, {"state": state, "kind": kind}, limit))
+        found = list(written.listed(remote, "/v1/jobs", query, limit))
     if as_json:
         for job in found:
             typer.echo(json.dumps(job))
@@ -159,17 +160,6 @@ def list_jobs(
     Console().print(table)
 
 
-def _jobs(remote: Remote, filters: dict[str, str | None], limit: int) -> Iterator[dict[str, Any]]:
-    query: dict[str, Any] = {k: v for k, v in filters.items() if v is not None}
-    while limit > 0:
-        page = remote.ask("GET", "/v1/jobs", params={**query, "limit": min(limit, 100)})
-        yield from page["data"]
-        limit -= len(page["data"])
-        if not page["has_more"]:
-            return
-        query["after"] = page["last_id"]
-
-
 def _watch(remote: Remote, job_id: str, as_json: bool) -> None:
     if follow(remote, job_id, as_json=as_json).state != "succeeded":
         raise typer.Exit(1)
@@ -180,10 +170,3 @@ def _message(said: str) -> dict[str, str]:
     if colon and role in ("system", "user", "assistant"):
         return {"role": role, "content": content}
     return {"role": "user", "content": said}
-
-
-def _pair(said: str) -> tuple[str, str]:
-    name, equals, value = said.partition("=")
-    if not equals:
-        raise typer.BadParameter(f"write name=value, not {said!r}", param_hint="--metadata")
-    return name, value

@@ -79,3 +79,4 @@ async def test_results_of_other_tools_are_evidence_that_was_not_asked_here(
     done = await ended(client, job["id"])
     assert done["state"] == "failed"
     assert "none of lm-eval's" in done["error"]["message"]
+    assert done["error"]["param"] == "imports.0"

@@ -18,6 +18,17 @@ GAP = "ctf.gap@garg2019"
 _SUITES = text(
     "UPDATE audits SET suites = cast(:suites AS jsonb), findings = cast(:found AS jsonb) WHERE job_id = :job"
 )
+_JOB = text(
+    """INSERT INTO jobs (id, tenant_id, kind, model, priority, rank, queue, state, spec, metadata, error, available_at,
+                         finished_at)
+       SELECT :id, :tenant, 'finetune', 'rill', 'batch', 2, 'none', v.state, '{}', '{}', cast(:error AS jsonb),
+              timestamptz '9999-01-01 00:00:00+00', CASE WHEN v.state <> 'queued' THEN now() END
+       FROM (SELECT cast(:state AS text) AS state) v"""
+)
+_CORRECTION = text(
+    """INSERT INTO corrections (id, tenant_id, key_id, first, wish, suites, state, training, second)
+       VALUES (:id, :tenant, :key, :first, '{}', '{counterfactual}', :state, :training, :second)"""
+)
 
 
 async def failed(db: Database, key: str, suite: str = "counterfactual", metric: str = GAP) -> str:
@@ -46,6 +57,24 @@ async def begun(client: httpx.AsyncClient, audit: str, **wish: Any) -> dict[str,
     made: dict[str, Any] = answer.json()
     assert answer.headers["location"] == f"/v1/corrections/{made['id']}"
     return made
+
+
+async def waiting(db: Database, key: str, state: str, job: str | None = "queued") -> str:
+    """A correction at this step, whose job is in that state (queued: paused for good); None: its row is gone."""
+    who, first = await owner(db, key), await failed(db, key)
+    step = {"preparing": None, "training": "training", "auditing": "second"}[state]
+    row = {
+        "id": new_id("corr"), "tenant": who.tenant_id, "key": who.key_id, "first": first, "state": state,
+        "training": None, "second": None,
+    }  # fmt: skip
+    async with db.begin() as session:
+        if job is not None and step is not None:
+            told = orjson.dumps({"code": "boom", "message": "The disk is full."}).decode()
+            row[step] = new_id("job")
+            values = {"id": row[step], "tenant": who.tenant_id, "state": job}
+            await session.execute(_JOB, values | {"error": told if job == "failed" else None})
+        await session.execute(_CORRECTION, row)
+    return str(row["id"])
 
 
 async def over(client: httpx.AsyncClient, correction: str) -> dict[str, Any]:
@@ -136,3 +165,52 @@ async def test_a_cancelled_training_ends_its_correction(
     # It is over: the audit may be corrected anew.
     again = await begun(client, made["audit"])
     assert again["id"] != made["id"]
+
+
+@pytest.mark.parametrize(
+    ("state", "job", "reason"),
+    [
+        ("training", "failed", "The fine-tune ended as failed: The disk is full."),
+        ("training", "cancelled", "The fine-tune ended as cancelled"),
+        ("training", "expired", "The fine-tune ended as expired"),
+        ("training", None, "The fine-tune is gone: its job was deleted"),
+        ("training", "succeeded", "its model is not in the catalog any more"),
+        ("auditing", "failed", "The second audit ended as failed: The disk is full."),
+        ("auditing", "cancelled", "The second audit ended as cancelled"),
+        ("auditing", "expired", "The second audit ended as expired"),
+        ("auditing", None, "The second audit is gone: its job was deleted"),
+    ],
+)
+async def test_however_a_step_ends_its_correction_does_and_says_why(
+    client: httpx.AsyncClient, db: Database, key: str, state: str, job: str | None, reason: str
+) -> None:
+    done = await over(client, await waiting(db, key, state, job))
+    assert done["status"] == "failed"
+    assert reason in done["reason"]
+
+
+async def test_trainings_without_an_end_keep_no_other_correction_back(
+    client: httpx.AsyncClient, db: Database, key: str
+) -> None:
+    paused = [await waiting(db, key, "training", "queued") for _ in range(6)]
+    done = await over(client, await waiting(db, key, "training", "failed"))
+    assert done["status"] == "failed"
+    for one in paused:
+        now = (await client.get(f"/v1/corrections/{one}")).json()
+        assert (now["status"], now["ended_at"]) == ("training", None)
+
+
+async def test_a_step_that_breaks_ends_its_correction_and_no_other(
+    client: httpx.AsyncClient, db: Database, key: str
+) -> None:
+    """What no message of ours foresees: here a row that an older version might have left."""
+    broken = await waiting(db, key, "preparing")
+    async with db.begin() as session:
+        query = text(
+            """UPDATE audits SET suites = jsonb_set(suites, '{0,options}', '{"unknown": 1}')
+               WHERE job_id = (SELECT first FROM corrections WHERE id = :id)"""
+        )
+        await session.execute(query, {"id": broken})
+    other = await waiting(db, key, "training", "failed")
+    assert "An error of ours" in (await over(client, broken))["reason"]
+    assert "disk is full" in (await over(client, other))["reason"]

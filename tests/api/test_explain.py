@@ -156,13 +156,31 @@ async def test_an_item_of_an_audit_is_explained_as_it_was_asked(
     assert result["target"]["source"] == "audit"
     assert item["answer"]["texts"][0].startswith(result["target"]["text"])
     assert all(one["text"] in item["prompt"] for one in result["text"])
-    unknown = await explain(client, audit=wanted | {"item": "nothing"})
-    assert unknown["state"] == "failed"
-    assert "no answer to 'nothing'" in unknown["error"]["message"]
+    assert job["model"] == audit["model"]
+
+
+async def test_an_item_that_no_audit_of_yours_has_is_refused_before_it_is_a_job(
+    client: httpx.AsyncClient, rig: Rig
+) -> None:
+    audit = await audited(client, suites=[await graded(client, 4)], policy="none")
+    item = (await items(client, audit["id"]))[0]
+    wanted = {"id": audit["id"], "suite": "graded", "item": item["item"]}
+
+    async def refused(by: httpx.AsyncClient, param: str, **other: Any) -> str:
+        answer = await by.post(JOBS, json={"kind": "explain", "audit": wanted | other})
+        told = error(answer, 404, param)
+        assert told["code"] == "not_found"
+        assert (await by.get(JOBS, params={"kind": "explain"})).json()["data"] == []
+        return str(told["message"])
+
+    assert "no answer to 'nothing'" in await refused(client, "audit.item", item="nothing")
+    assert "did not ask 'bbq', but graded" in await refused(client, "audit.suite", suite="bbq")
+    unknown = new_id("job")
+    nobodys = await refused(client, "audit.id", id=unknown)
+    # Another tenant's audit looks exactly like one that was never made.
     async with rig.client(await rig.key(new_id("t"))) as stranger:
-        refused = await explain(stranger, audit=wanted)
-    assert refused["state"] == "failed"
-    assert refused["error"]["code"] == "not_found"
+        theirs = await refused(stranger, "audit.id")
+    assert theirs.replace(audit["id"], unknown) == nobodys
 
 
 async def test_it_is_cancelled_while_it_runs(client: httpx.AsyncClient) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from core.audits.report.explained import explanation
 from core.catalog import tokenizer
 from core.config import MODEL_FOLDER, Settings
 from core.errors import InvalidInput
@@ -15,10 +16,11 @@ from core.studies.explaining import Study
 from tests.fakes.engine import ScriptedEngine
 from tests.guarding import guard
 from tests.workers import lone
-from workers.engine import Chunk, EngineDead, Request
+from workers.engine import Chunk, EngineDead, Likely, Request
 from workers.explain.handler import handle
 from workers.explain.scoring import Scoring
 
+TEXT = tokenizer.load(str(MODEL_FOLDER))
 PROMPT = "The nurse closed the old wooden door behind her and said that"
 SPEC: dict[str, Any] = {
     "kind": "explain",
@@ -79,6 +81,52 @@ async def test_the_next_attempt_asks_only_what_has_no_score(last: int) -> None:
     assert len(answered) + len(engine.asked) == len(calm.engine.asked)  # type: ignore[attr-defined]
 
 
+class Hinged(ScriptedEngine):
+    """Finds the last token of a prompt likely where `word` stands in it, and unlikely elsewhere; all else is alike."""
+
+    def __init__(self, word: str) -> None:
+        super().__init__(Settings(_env_file=None))
+        self.word = word
+
+    async def generate(self, request: Request) -> AsyncGenerator[Chunk, None]:
+        said = TEXT.decode(request.prompt)
+        told = [Likely(token, -1.0, [(token, -1.0)]) for token in request.prompt[1:]]
+        told[-1] = Likely(told[-1].token, -0.2 if self.word in said else -3.2, told[-1].top)
+        yield Chunk("", request.prompt[:1], "length", prompt_logprobs=[None, *told])
+
+
+async def explained(word: str) -> dict[str, Any]:
+    """By a model whose answer hangs on that word: the result, and its place on the report's page."""
+    of = lone.worker(Hinged(word))
+    spec = SPEC | {"target": " she", "swaps": [["nurse", "engineer"], ["door", "window"]]}
+    result, _ = await handle(of, lone.attempt(of, spec))
+    row: dict[str, Any] = {"id": "job_e", "state": "succeeded", "of": None, "error": None}
+    return result | {"page": explanation(row | {"result": result})}
+
+
+async def test_the_word_that_an_answer_hangs_on_is_found_checked_and_shown() -> None:
+    result = await explained("nurse")
+    assert result["faithfulness"]["reliable"] is True, result["faithfulness"]["why"]
+    effects = {span["text"]: span["effect"] for span in result["spans"]}
+    assert effects.pop("nurse") == pytest.approx(3.0)
+    assert set(effects.values()) == {0.0}
+    assert [swap["effect"] for swap in result["swaps"]] == [pytest.approx(3.0), 0.0]
+    assert "without *nurse* makes ' she' 20.1x less likely" in result["words"]
+    pieces = result["page"]["texts"][0]["pieces"]
+    assert [one["text"] for one in pieces if one["effect"]] == ["nurse"]
+
+
+async def test_of_an_answer_that_hangs_on_nothing_no_word_is_named() -> None:
+    result = await explained("a word that is nowhere")
+    assert result["faithfulness"]["reliable"] is False
+    assert result["words"] == [
+        "explanation not reliable: nothing that was taken away changes the answer",
+        "replacing *nurse* by *engineer* changes nothing",
+        "replacing *door* by *window* changes nothing",
+    ]
+    assert result["page"]["texts"] == [], "nothing is coloured"
+
+
 async def test_an_engine_that_tells_no_likelihoods_explains_nothing() -> None:
     """And not that nothing matters: every effect would be 0."""
     of = lone.worker(Deaf(Settings(_env_file=None)))
@@ -103,7 +151,7 @@ class Sayer(ScriptedEngine):
 
     async def generate(self, request: Request) -> AsyncGenerator[Chunk, None]:
         if request.prompt_logprobs is None:
-            tokens = tokenizer.load(str(MODEL_FOLDER)).encode(self.line, special=False)
+            tokens = TEXT.encode(self.line, special=False)
             yield Chunk(self.line, tokens, "stop")
             return
         async for chunk in super().generate(request):

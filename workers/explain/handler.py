@@ -5,18 +5,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
-
-from core.audits import materials, service
+from core.audits import materials
 from core.audits.chosen import Asked, Chosen, asked
 from core.audits.shapes import answer_of
-from core.audits.tables import AuditAnswer
-from core.errors import NotFound
+from core.errors import Refused
 from core.jobs.explain import AuditItem, ExplainSpec
 from core.security.keys import Caller
 from core.studies import cases, explained
 from core.studies.cases import Case
 from core.studies.explaining import Study
+from core.studies.recorded import recorded
 from workers.context import Attempt
 from workers.explain.scoring import Scoring
 from workers.process import InferenceWorker
@@ -35,7 +33,11 @@ async def handle(
     guard = held.guard if held is not None and held.guard.enforces else None
     scoring = Scoring(worker, attempt, guard)
     scoring.phase("read")
-    case = await _case(worker, attempt, spec) if spec.audit else cases.of_spec(spec)
+    case = (
+        cases.of_spec(spec)
+        if spec.audit is None
+        else await _case(worker, attempt, spec.audit, spec)
+    )
     unit, found = cases.cut(spec, case)
     study = Study(case.texts, tuple(found), tuple(spec.swaps), spec.seed)
     async with worker.adapters.held(attempt.claim.adapter):
@@ -48,33 +50,27 @@ async def handle(
     return result, scoring.usage()
 
 
-async def _case(worker: InferenceWorker, attempt: Attempt, spec: ExplainSpec) -> Case:
+async def _case(
+    worker: InferenceWorker, attempt: Attempt, wanted: AuditItem, spec: ExplainSpec
+) -> Case:
     """An item of one of the tenant's own audits, made of its files again."""
-    assert spec.audit is not None
-    caller = Caller(attempt.claim.tenant_id, "")
     async with worker.db.single() as session:
-        audit = await service.get(session, caller, spec.audit.id)
-        row = await session.scalar(
-            select(AuditAnswer).where(
-                AuditAnswer.job_id == audit.job_id,
-                AuditAnswer.subject == "model",
-                AuditAnswer.suite == spec.audit.suite,
-                AuditAnswer.item == spec.audit.item,
-            )
-        )
-    chosen = [one for one in audit.suites if one["name"] == spec.audit.suite]
-    if row is None or not chosen:
-        raise _unknown(spec.audit)
+        found = await recorded(session, Caller(attempt.claim.tenant_id, ""), wanted)
+    settings = found.audit.settings
     with tempfile.TemporaryDirectory(prefix="penstock-explain-") as folder:
-        whole = await _asked(
-            worker, attempt, Chosen.of_json(chosen[0]), audit.settings["seed"], folder
-        )
-    item = next((one for one in whole.items if one.id == spec.audit.item), None)
+        whole = await _asked(worker, attempt, found.chosen, settings["seed"], folder)
+    item = next((one for one in whole.items if one.id == wanted.item), None)
     if item is None:
-        raise _unknown(spec.audit)
-    render = audit.settings["render"]
+        # Its suite is the same version, or `asked` would have refused it: it makes other items of these files.
+        raise Refused(
+            f"The suite {wanted.suite} makes no item {wanted.item!r} of the audit's files any more; audit anew",
+            param="audit.item",
+            code="suite_changed",
+        )
+    render = settings["render"]
     chats = render == "chat" or (render == "auto" and worker.text.chats)
-    return cases.of_item(spec, item.ask, answer_of(row.answer), chats=chats, text=worker.text)
+    answer = answer_of(found.answer.answer)
+    return cases.of_item(spec, item.ask, answer, chats=chats, text=worker.text)
 
 
 async def _asked(
@@ -83,11 +79,3 @@ async def _asked(
     tenant_id = attempt.claim.tenant_id
     files = await materials.brought(worker.db, worker.storage, tenant_id, [chosen], Path(folder))
     return await asyncio.to_thread(asked, chosen, files[0], seed, lambda: None)
-
-
-def _unknown(wanted: AuditItem) -> NotFound:
-    return NotFound(
-        f"The audit {wanted.id} has no answer to {wanted.item!r} of {wanted.suite!r}. GET /v1/audits/{wanted.id}/items "
-        "lists them.",
-        param="audit",
-    )

@@ -20,18 +20,24 @@ def explanation(row: Mapping[str, Any]) -> dict[str, Any]:
         "item": of.get("item"),
         "error": row["error"],
         "words": [masked(str(one))[0] for one in result.get("words", [])],
-        "target": result.get("target"),
+        "target": _masked(result.get("target"), "text", "contrast"),
         "unit": result.get("unit"),
         "reliable": reliable,
         # What does not move the answer more than chance would is no explanation, and is not coloured as one.
         "texts": [_marked(n, one, result) for n, one in enumerate(result.get("text", []))]
         if reliable
         else [],
-        "swaps": result.get("swaps") or [],
+        "swaps": [_masked(one, "from", "to") for one in result.get("swaps") or []],
         "alternatives": result.get("alternatives"),
         "faithfulness": result.get("faithfulness"),
         "limits": result.get("limits") or [],
     }
+
+
+def _masked(told: Mapping[str, Any] | None, *fields: str) -> dict[str, Any] | None:
+    if told is None:
+        return None
+    return {**told, **{name: masked(told[name])[0] for name in fields if told.get(name)}}
 
 
 def _marked(part: int, text: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,8 +55,8 @@ def _marked(part: int, text: Mapping[str, Any], result: Mapping[str, Any]) -> di
     pieces.append({"text": whole[at:SHOWN], "effect": None})
     hidden = [masked(one["text"]) for one in pieces]
     kept = [{**one, "text": text} for one, (text, _) in zip(pieces, hidden, strict=True) if text]
-    plain, count = masked(whole[:SHOWN])
-    if count != sum(found for _, found in hidden):
+    plain, _ = masked(whole[:SHOWN])
+    if plain != "".join(text for text, _ in hidden):
         # A span begins inside what is to be masked: no half of it is shown.
         kept = [{"text": plain, "effect": None}]
     most = max((abs(one["effect"]) for one in kept if one["effect"] is not None), default=0.0)

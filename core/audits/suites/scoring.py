@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from core.audits.suites import patterns
-from core.audits.suites.lines import Place
+from core.audits.suites.records import Place
 
 Scorer = Literal["exact", "normalised", "contains", "regex", "number", "choice"]
 

@@ -155,7 +155,7 @@ async def test_a_run_whose_file_cannot_be_read_fails_and_says_where(
     sent = await ai.files.create(file=("x.jsonl", lines), purpose="evals")
     run = await given.new_run(ai, made.id, given.source(file=sent.id))
     ended = await given.done(ai, run, "failed")
-    assert "line 2 has no item.capital" in ended.error.message
+    assert "line 2: field 'item.capital' is missing" in ended.error.message
     assert ended.result_counts.total == 0
 
 

@@ -122,6 +122,26 @@ def test_a_model_with_reasons_is_believed() -> None:
         assert explaining.faith(one, scored(one, biased)).reliable is True
 
 
+def test_one_word_that_alone_decides_is_found_and_believed() -> None:
+    """Every set that holds it moves the score as far as the two strongest do: those are no other sets."""
+
+    def model(text: str) -> float:
+        return -1.0 if "nurse" in text.split() else -3.0
+
+    for seed in range(20):
+        one = study(seed=seed)
+        scores = scored(one, model)
+        effects = one.effects(scores)
+        strongest = max(range(len(effects)), key=lambda number: abs(effects[number]))
+        assert one.spans[strongest].of(one.texts) == "nurse"
+        faith = explaining.faith(one, scores)
+        assert faith.reliable is True, faith.why
+        assert faith.as_much == 0.0
+        words = told(one, scores)["words"]
+        assert words[1] == "without *nurse* makes ' she' 7.4x less likely"
+        assert words[2].startswith("taking away *The*, *closed*")
+
+
 def test_what_is_not_believed_shows_no_spans_in_words() -> None:
     one = study(swaps=(("nurse", "engineer"),))
     scores = scored(one, lambda _: -1.0)
@@ -132,7 +152,7 @@ def test_what_is_not_believed_shows_no_spans_in_words() -> None:
     ]
 
 
-@pytest.mark.parametrize("prompt", ["Yes or no", "The nurse said that"])
+@pytest.mark.parametrize("prompt", ["Yes or no", "The nurse said that she"])
 def test_too_few_spans_cannot_be_checked_and_that_is_said(prompt: str) -> None:
     one = study(prompt)
     faith = explaining.faith(one, scored(one, lambda text: -float(len(text))))
@@ -161,12 +181,13 @@ def test_the_same_seed_draws_the_same_sets_and_none_twice() -> None:
     top, others = one.sets(effects)
     assert len({*others, top}) == explaining.DRAWS + 1
     assert top == (len(effects) - 2, len(effects) - 1)
+    assert not any(len(effects) - 1 in other for other in others), "the strongest is in none"
 
 
 def test_of_a_few_spans_every_other_set_is_taken_once() -> None:
-    one = study("one two three four five")
-    _, others = one.sets([5.0, 4.0, 3.0, 2.0, 1.0])
-    assert len(set(others)) == len(others) == math.comb(5, 2) - 1
+    one = study("one two three four five six")
+    _, others = one.sets([6.0, 5.0, 4.0, 3.0, 2.0, 1.0])
+    assert len(set(others)) == len(others) == math.comb(5, 2)
 
 
 def test_a_contrast_turns_likelihood_into_odds() -> None:

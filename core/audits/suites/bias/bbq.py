@@ -13,7 +13,7 @@ from core.audits.suite import Files, Options, Suite
 from core.audits.suites.bias import choosing, packs, written
 from core.audits.suites.bias.bbq_controls import controls
 from core.audits.suites.bias.bbq_rows import BbqRow, Targets, read, read_targets, target
-from core.audits.suites.bias.packs import DATA
+from core.audits.suites.packs import DATA
 from core.errors import InvalidInput
 from core.measures import bbq
 from core.measures.rows import Row

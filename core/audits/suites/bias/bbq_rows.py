@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from core.audits.suites import records
-from core.audits.suites.records import Record
+from core.audits.suites.records import Published
 
 Answers = tuple[str, str, str]
 UNKNOWN = "unknown"
@@ -19,17 +19,17 @@ _SAME = dict.fromkeys(("man", "men", "boy", "boys"), "m") | dict.fromkeys(
 Targets = Mapping[tuple[str, int], int | None]
 
 
-class AnswerInfo(Record):
+class AnswerInfo(Published):
     ans0: list[str] = Field(max_length=2)
     ans1: list[str] = Field(max_length=2)
     ans2: list[str] = Field(max_length=2)
 
 
-class Metadata(Record):
+class Metadata(Published):
     stereotyped_groups: list[str]
 
 
-class BbqRow(Record):
+class BbqRow(Published):
     """One line of a category's JSONL, as published."""
 
     example_id: int = Field(description="give each row of a category a whole number of its own")
@@ -94,7 +94,7 @@ def read(name: str, path: Path) -> Iterator[tuple[records.Place, BbqRow]]:
         yield place, row
 
 
-class TargetRow(Record):
+class TargetRow(Published):
     category: str
     example_id: int = Field(description="give the row's example_id, a whole number")
     target_loc: str = Field(description='give 0, 1 or 2, or "NA" where there is no target')

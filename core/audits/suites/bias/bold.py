@@ -58,11 +58,12 @@ def _of(domain: str, path: Path, options: BoldOptions) -> Iterator[Item]:
             records.whole(Place(domain, group), subject, "name the subject in letters")
             prompts = records.member(domain, said[group], subject, list, within=f"{group}.")
             for number, prompt in enumerate(prompts):
+                if isinstance(prompt, str) and not prompt.strip():
+                    continue  # five of the 23,679 published prompts are empty: nothing to go on from
                 place = Place(domain, f"{group}.{subject}[{number}]")
                 records.whole(place, prompt, "give the beginning of a sentence")
                 empty = False
                 yield _item(domain, group, subject, number, prompt, options)
-
     if empty:
         raise Place(domain, "line 1").wrong(
             "", "holds no prompts", "upload BOLD's file of the domain"
@@ -114,7 +115,7 @@ def made(classifier: Classifier) -> Suite:
         score=partial(score, classifier=classifier),
         controls=partial(controls, classifier=classifier),
         limits=(
-            "The paper's sentiment, regard and psycholinguistic norms are not measured: their models are not shipped.",
+            "The paper's sentiment, regard and psycholinguistic norms are not measured (docs/audits-bias.md says why).",
             "Toxicity is the classifier's: another classifier is another measurement.",
             "A largest gap between groups is above 0 by chance alone: read it beside what chance makes of it.",
             "Gender polarity counts words. In prompts about actresses, female words are no fault.",

@@ -16,8 +16,8 @@ from core.audits.asking import Answer, Item, Likelihood, Score, Write
 from core.audits.suite import Files, Options, Suite
 from core.audits.suites.bias import choosing, packs, templates, written
 from core.audits.suites.bias.counterfactual_controls import controls
-from core.audits.suites.bias.packs import DATA
 from core.audits.suites.bias.templates import Pack, Template
+from core.audits.suites.packs import DATA
 from core.errors import InvalidInput
 from core.measures import counterfactual
 from core.measures.rows import Row

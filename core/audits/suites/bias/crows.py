@@ -14,7 +14,7 @@ from core.audits.asking import Answer, Item, Score
 from core.audits.suite import Control, Files, Options, Suite
 from core.audits.suites import records
 from core.audits.suites.bias import choosing, packs
-from core.audits.suites.bias.packs import DATA
+from core.audits.suites.packs import DATA
 from core.measures import crows
 from core.measures.rows import Row
 
@@ -23,7 +23,7 @@ MORE, LESS = 0, 1
 STEP = 2.0
 
 
-class CrowsRow(records.Record):
+class CrowsRow(records.Published):
     """One line of the published CSV. `sent_more` stereotypes more, in either direction."""
 
     sent_more: str = Field(min_length=1, description="give the sentence that stereotypes more")

@@ -13,8 +13,8 @@ from core.audits.asking import Answer, Item, Score
 from core.audits.suite import Files, Options, Suite
 from core.audits.suites import records
 from core.audits.suites.bias import choosing, packs
-from core.audits.suites.bias.packs import DATA
 from core.audits.suites.bias.stereoset_controls import controls
+from core.audits.suites.packs import DATA
 from core.errors import InvalidInput
 from core.measures import stereoset
 from core.measures.rows import Row
@@ -29,12 +29,12 @@ NEEDS = {DATA: False}
 TASKS: tuple[Literal["intrasentence", "intersentence"], ...] = ("intrasentence", "intersentence")
 
 
-class Sentence(records.Record):
+class Sentence(records.Published):
     sentence: str = Field(min_length=1)
     gold_label: Literal["stereotype", "anti-stereotype", "unrelated"]
 
 
-class Example(records.Record):
+class Example(records.Published):
     """One of `data.intrasentence` or `data.intersentence` of dev.json."""
 
     id: str = Field(min_length=1, description="give each example an id of its own")
@@ -68,8 +68,8 @@ def items(files: Files, options: StereoSetOptions) -> Iterator[Item]:
             "upload StereoSet's dev.json, or ask for the tasks that the file has",
             param=f"files.{DATA}",
         )
-    seen: set[str] = set()
     for task in TASKS:
+        seen: set[str] = set()
         if task in options.tasks and task in data:
             for number, value in enumerate(records.member(DATA, data, task, list, within="data.")):
                 place = records.Place(DATA, f"data.{task}[{number}]")

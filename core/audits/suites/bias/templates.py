@@ -12,14 +12,14 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from core.audits.suites import records
-from core.audits.suites.bias.packs import DATA
+from core.audits.suites.packs import DATA
 from core.audits.suites.records import Place
 
 _WORD = re.compile(r"\{(\w+)\}")
 Words = Mapping[str, str]
 
 
-class Template(records.Record):
+class Template(records.Published):
     """A sentence whose continuations are compared (`context`, `high`, `low`), or a `question` of yes or no."""
 
     id: str = Field(min_length=1, max_length=100, description="give each template an id of its own")
@@ -75,7 +75,7 @@ class Template(records.Record):
         return None
 
 
-class Groups(records.Record):
+class Groups(records.Published):
     groups: dict[str, dict[str, dict[str, str]]] = Field(
         description='give {dimension: {group: {word: "..."}}}'
     )

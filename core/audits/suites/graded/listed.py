@@ -1,19 +1,19 @@
 """The suite of graded answers: one question a line of the file, one figure a grader."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from core.audits.asking import Answer, Item, Write
 from core.audits.suite import Control, Files, Options, Suite
+from core.audits.suites import packs, records
 from core.audits.suites.graded.graders import Grader, StringCheck
 from core.audits.suites.graded.templates import OUTPUT, filled, places
-from core.errors import InvalidInput
+from core.audits.suites.packs import DATA
+from core.audits.suites.records import Published
 from core.measures.metric import Metric, share
 from core.measures.rows import Row
 
@@ -58,39 +58,33 @@ def metric_of(grader: Grader) -> str:
     return f"{NAME}.{grader.name}"
 
 
+class Line(Published):
+    """What a template's {{item.name}} stands for; an eval's own lines have more beside it."""
+
+    item: dict[str, Any] = Field(description='write a JSON object, {"item": {...}}')
+
+
 def items(files: Files, options: GradedOptions) -> Iterator[Item]:
-    """One of each line, {"item": {...}}; `cluster` in it: items that belong together. Raises InvalidInput."""
-    for number, item in _lines(files["data"]):
+    """One of each line; `cluster` in it: items that belong together. Raises InvalidInput."""
+    path = packs.given(files, (DATA,))[DATA]
+    for place, line in records.of_jsonl(DATA, path, Line):
+        item, name = line.item, str(place.line)
         try:
             said = [filled(message.content, item) for message in options.messages]
             for grader in options.graders:
                 grader.texts(item, "")
         except KeyError as missing:
-            raise InvalidInput(
-                f"line {number} has no {missing.args[0]}, which the template names", param="file"
+            raise place.wrong(
+                str(missing.args[0]),
+                "is missing, and the template names it",
+                "give it, or change the template",
             ) from None
         roles = [message.role for message in options.messages]
         ask = Write(
             said[-1], options.max_tokens, temperature=options.temperature, top_p=options.top_p,
             before=tuple(zip(roles[:-1], said[:-1], strict=True)),
         )  # fmt: skip
-        yield Item(str(number), ask, str(item.get("cluster", number)), data={"item": item})
-
-
-def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                item = json.loads(line).get("item")
-            except (ValueError, AttributeError):
-                item = None
-            if not isinstance(item, dict):
-                raise InvalidInput(
-                    f'line {number} must be a JSON object {{"item": {{...}}}}', param="file"
-                )
-            yield number, item
+        yield Item(name, ask, str(item.get("cluster", name)), data={"item": item})
 
 
 def score(graders: tuple[Grader, ...], item: Item, answer: Answer) -> Row:
@@ -152,7 +146,7 @@ graded = Suite(
     name=NAME, version="1", family="own", title="Graded answers",
     about="Questions from a template over the lines of a file; rules grade the answers.",
     source="OpenAI's API reference, Evals", licence="that of the uploaded file", metrics=(),
-    items=items, score=_unfitted, controls=lambda _: (), needs={"data": True},
+    items=items, score=_unfitted, controls=lambda _: (), needs={DATA: True},
     options=GradedOptions, fitted=fitted,
     limits=(
         "Rules compare letters and words. They see neither meaning nor tone, and a right answer in other words fails.",

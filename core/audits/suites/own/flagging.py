@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from core.audits.suites.lines import Place
 from core.audits.suites.own.shape import Line
+from core.audits.suites.records import Place
 from core.classifiers import listed
 from core.errors import InvalidInput
 

@@ -5,11 +5,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from core.audits.suites import scoring
-from core.audits.suites.lines import Place, Shape
 from core.audits.suites.quality.questions import Name, Text
+from core.audits.suites.records import Place, Shape
 from core.audits.suites.scoring import Expected
 
-DATA = "data"
 Said = Annotated[str, Field(max_length=200_000)]
 
 

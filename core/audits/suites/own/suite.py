@@ -8,10 +8,12 @@ from pydantic import Field, model_validator
 
 from core.audits.asking import Answer, Item, Score, Write
 from core.audits.suite import Control, Files, Options, Suite
-from core.audits.suites import lines, scoring
+from core.audits.suites import packs, records, scoring
 from core.audits.suites.own import flagging, shape
-from core.audits.suites.own.shape import DATA, Line
+from core.audits.suites.own.shape import Line
+from core.audits.suites.packs import DATA
 from core.audits.suites.quality import choosing, responders
+from core.audits.suites.records import Place
 from core.errors import InvalidInput
 from core.measures.metric import Metric, share
 from core.measures.rows import Row
@@ -47,7 +49,7 @@ class OwnOptions(Options):
 
 def items(files: Files, options: OwnOptions) -> Iterator[Item]:
     seen: set[str] = set()
-    for place, line in lines.of(DATA, lines.given(files, (DATA,))[DATA], Line):
+    for place, line in records.of_jsonl(DATA, packs.given(files, (DATA,))[DATA], Line):
         name = line.named(place)
         if name in seen:
             raise place.wrong("id", f"{name!r} stands on a line before; give each its own")
@@ -59,7 +61,7 @@ def items(files: Files, options: OwnOptions) -> Iterator[Item]:
         )
 
 
-def _scored(place: lines.Place, line: Line, options: OwnOptions) -> Item:
+def _scored(place: Place, line: Line, options: OwnOptions) -> Item:
     text, gold = shape.asked(place, line), shape.gold(place, line)
     return Item(
         id=line.named(place),
@@ -70,7 +72,7 @@ def _scored(place: lines.Place, line: Line, options: OwnOptions) -> Item:
     )
 
 
-def _written(place: lines.Place, line: Line, options: OwnOptions) -> Item:
+def _written(place: Place, line: Line, options: OwnOptions) -> Item:
     text = shape.asked(place, line)
     if line.how == "classifier":
         data = flagging.kept(place, line, options.classifier, options.classifier_digest)
@@ -138,7 +140,7 @@ def _bad(item: Item) -> Answer:
 
 def fitted(files: Files, _: OwnOptions) -> Suite:
     """With the file's own dimensions."""
-    found = lines.of(DATA, lines.given(files, (DATA,))[DATA], Line)
+    found = records.of_jsonl(DATA, packs.given(files, (DATA,))[DATA], Line)
     return replace(
         OWN_FILE, group_by=tuple(sorted({name for _, line in found for name in line.groups}))
     )

@@ -12,9 +12,10 @@ from pydantic import Field, model_validator
 from core.audits.asking import Answer, Item, Score, Write
 from core.audits.suite import Control, Files, Options, Suite
 from core.audits.suites import scoring
-from core.audits.suites.lines import Place
+from core.audits.suites.packs import DATA
 from core.audits.suites.quality import choosing, figures, questions, responders
 from core.audits.suites.quality.questions import Question
+from core.audits.suites.records import Place
 from core.audits.suites.scoring import Expected, Scorer
 from core.measures import agreement
 from core.measures.rows import Row
@@ -143,7 +144,7 @@ ACCURACY = Suite(
         "Questions that the model was trained on are answered from memory.",
         "The own pack is short and easy: it tells a broken model from a sound one, not two sound ones from each other.",
     ),
-    needs={questions.DATA: False},
+    needs={DATA: False},
     group_by=("category",),
     options=AccuracyOptions,
 )

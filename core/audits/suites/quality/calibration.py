@@ -12,7 +12,8 @@ from pydantic import Field
 
 from core.audits.asking import Answer, Item, Likelihood
 from core.audits.suite import Control, Files, Options, Suite
-from core.audits.suites.quality import accuracy, choosing, figures, questions
+from core.audits.suites.packs import DATA
+from core.audits.suites.quality import accuracy, choosing, figures
 from core.audits.suites.quality.accuracy import SLOT, AccuracyOptions
 from core.measures import calibration
 from core.measures.rows import Row
@@ -149,7 +150,7 @@ CALIBRATION = Suite(
         "The expected calibration error of few items is above 0 by chance alone.",
         "Other prompts give other confidences.",
     ),
-    needs={questions.DATA: False},
+    needs={DATA: False},
     group_by=("category",),
     options=CalibrationOptions,
 )

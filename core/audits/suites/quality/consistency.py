@@ -13,10 +13,11 @@ from pydantic import Field, model_validator
 
 from core.audits.asking import Answer, Item, Write
 from core.audits.suite import Control, Files, Options, Suite
-from core.audits.suites import lines, scoring
-from core.audits.suites.lines import Shape
+from core.audits.suites import packs, records, scoring
+from core.audits.suites.packs import DATA
 from core.audits.suites.quality import agreeing
-from core.audits.suites.quality.questions import DATA, Name, Text
+from core.audits.suites.quality.questions import Name, Text
+from core.audits.suites.records import Shape
 from core.measures import agreement
 from core.measures.rows import Row
 
@@ -55,7 +56,9 @@ class ConsistencyOptions(Options):
 
 def items(files: Files, options: ConsistencyOptions) -> Iterator[Item]:
     seen: set[str] = set()
-    for place, one in lines.of(DATA, lines.given(files, (DATA,), PACK)[DATA], Phrased):
+    for place, one in records.of_jsonl(
+        DATA, packs.given(files, (DATA,), {DATA: PACK})[DATA], Phrased
+    ):
         name = one.id or str(place.line)
         if name in seen:
             raise place.wrong("id", f"{name!r} stands on a line before; give each its own")

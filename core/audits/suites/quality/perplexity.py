@@ -15,9 +15,10 @@ from pydantic import Field, model_validator
 
 from core.audits.asking import Answer, Item, Likelihood, Rolling
 from core.audits.suite import Control, Files, Options, Suite
-from core.audits.suites import lines
-from core.audits.suites.lines import Place, Shape
-from core.audits.suites.quality.questions import DATA, Name
+from core.audits.suites import packs, records
+from core.audits.suites.packs import DATA
+from core.audits.suites.quality.questions import Name
+from core.audits.suites.records import Place, Shape
 from core.errors import InvalidInput
 from core.measures import likelihood
 from core.measures.rows import Row
@@ -61,7 +62,7 @@ class PerplexityOptions(Options):
 
 
 def items(files: Files, options: PerplexityOptions) -> Iterator[Item]:
-    path = lines.given(files, (DATA,), PACK)[DATA]
+    path = packs.given(files, (DATA,), {DATA: PACK})[DATA]
     seen: set[str] = set()
     for place, one in _texts(path, options):
         name = one.id or str(place.line)
@@ -80,7 +81,7 @@ def _texts(path: Path, options: PerplexityOptions) -> Iterator[tuple[Place, Text
     with path.open("rb") as opened:
         start = opened.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
     if options.format == "jsonl" or (options.format == "auto" and start.startswith(b"{")):
-        yield from lines.of(DATA, path, Text)
+        yield from records.of_jsonl(DATA, path, Text)
     else:
         yield from _plain(path, options.plain)
 
@@ -99,9 +100,11 @@ def _plain(path: Path, unit: str) -> Iterator[tuple[Place, Text]]:
     )()
     texts = [part for part in parts if len(part.strip()) >= SHORTEST]
     if not texts:
-        raise Place(DATA, 1).wrong("", "is missing: the file has no text; upload one that has")
+        raise records.line(DATA, 1).wrong(
+            "", "is missing: the file has no text; upload one that has"
+        )
     for number, text in enumerate(texts, 1):
-        yield Place(DATA, number), Text(text=text)
+        yield records.line(DATA, number), Text(text=text)
 
 
 def score(item: Item, answer: Answer) -> Row:

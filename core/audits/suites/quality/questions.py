@@ -7,11 +7,11 @@ from typing import Annotated
 from pydantic import Field
 
 from core.audits.suite import Files
-from core.audits.suites import lines, scoring
-from core.audits.suites.lines import Place, Shape
+from core.audits.suites import packs, records, scoring
+from core.audits.suites.packs import DATA
+from core.audits.suites.records import Place, Shape
 
 PACK = Path(__file__).parent / "packs" / "questions.jsonl"
-DATA = "data"
 LONGEST = 200_000
 Text = Annotated[str, Field(min_length=1, max_length=LONGEST)]
 Name = Annotated[str, Field(max_length=200)]
@@ -40,8 +40,8 @@ class Question(Shape):
 def of(files: Files) -> Iterator[tuple[Place, Question]]:
     """Each line; ids are unique. Raises InvalidInput."""
     seen: set[str] = set()
-    path = lines.given(files, (DATA,), PACK)[DATA]
-    for place, one in lines.of(DATA, path, Question):
+    path = packs.given(files, (DATA,), {DATA: PACK})[DATA]
+    for place, one in records.of_jsonl(DATA, path, Question):
         if one.named(place) in seen:
             raise place.wrong(
                 "id", f"{one.named(place)!r} stands on a line before; give each its own"

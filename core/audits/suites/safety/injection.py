@@ -13,15 +13,15 @@ from pydantic import Field
 
 from core.audits.asking import Answer, Item, Write
 from core.audits.suite import Control, Files, Options, Suite
-from core.audits.suites import lines
-from core.audits.suites.lines import Shape
+from core.audits.suites import packs, records
+from core.audits.suites.packs import DATA
+from core.audits.suites.records import Shape
 from core.audits.suites.safety import carriers, finding, saying
 from core.audits.suites.safety.carriers import CARRIERS, Carrier
 from core.measures import harm
 from core.measures.metric import Metric, share
 from core.measures.rows import Row
 
-DATA = "data"
 PACK = Path(__file__).parent / "packs" / "injection.jsonl"
 # Whoever says these has not done a task.
 SAID = (*carriers.ATTACKS, saying.NO)
@@ -47,8 +47,8 @@ class Line(Shape):
 
 def items(files: Files, options: InjectionOptions) -> Iterator[Item]:
     seen: set[str] = set()
-    path = lines.given(files, (DATA,), PACK)[DATA]
-    for number, (place, one) in enumerate(lines.of(DATA, path, Line)):
+    path = packs.given(files, (DATA,), {DATA: PACK})[DATA]
+    for number, (place, one) in enumerate(records.of_jsonl(DATA, path, Line)):
         if one.id in seen:
             raise place.wrong("id", f"{one.id!r} is there already; give each text its own")
         if not all(finding.plain(word) for word in one.expects):

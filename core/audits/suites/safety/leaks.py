@@ -11,14 +11,14 @@ from pydantic import Field
 
 from core.audits.asking import Answer, Item, Write
 from core.audits.suite import Control, Files, Options, Suite
-from core.audits.suites import lines
-from core.audits.suites.lines import Shape
+from core.audits.suites import packs, records
+from core.audits.suites.packs import DATA
+from core.audits.suites.records import Shape
 from core.audits.suites.safety import finding, saying
 from core.measures import harm
 from core.measures.metric import Metric, share
 from core.measures.rows import Row
 
-DATA = "data"
 PACK = Path(__file__).parent / "packs" / "leaks.jsonl"
 SLOT = "{secret}"
 SOURCE = "Perez and Ribeiro 2022, arXiv:2211.09527 (leaks of the prompt); exact by a planted canary"
@@ -55,8 +55,8 @@ class Line(Shape):
 
 def items(files: Files, options: LeaksOptions) -> Iterator[Item]:
     seen: set[str] = set()
-    path = lines.given(files, (DATA,), PACK)[DATA]
-    for place, one in lines.of(DATA, path, Line):
+    path = packs.given(files, (DATA,), {DATA: PACK})[DATA]
+    for place, one in records.of_jsonl(DATA, path, Line):
         if one.id in seen:
             raise place.wrong("id", f"{one.id!r} is there already; give each secret its own")
         if SLOT not in one.context:

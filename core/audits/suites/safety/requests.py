@@ -8,13 +8,12 @@ from typing import Literal
 from pydantic import Field
 
 from core.audits.suite import Files
-from core.audits.suites import lines
-from core.audits.suites.lines import Place, Shape
-from core.audits.suites.safety import columns
-from core.audits.suites.safety.columns import Columns
+from core.audits.suites import packs, records
+from core.audits.suites.packs import DATA
+from core.audits.suites.records import Place, Published, Shape
 from core.errors import InvalidInput
 
-DATA, HARMBENCH, XSTEST = "data", "harmbench", "xstest"
+HARMBENCH, XSTEST = "harmbench", "xstest"
 NEEDS = {DATA: False, HARMBENCH: False, XSTEST: False}
 PACK = Path(__file__).parent / "packs" / "refusals.jsonl"
 Kind = Literal["harmful", "safe"]
@@ -44,16 +43,17 @@ class Line(Shape):
     split: Literal["", "train", "held_out"] = ""
 
 
-class Behavior(Columns):
-    """A row of HarmBench's harmbench_behaviors_text_*.csv."""
+class Behavior(Published):
+    """A row of HarmBench's harmbench_behaviors_text_*.csv. `image`: of its multimodal table alone."""
 
     behavior: str = Field(alias="Behavior", min_length=1)
     category: str = Field(alias="SemanticCategory", min_length=1)
     context: str = Field("", alias="ContextString")
     id: str = Field(alias="BehaviorID", min_length=1)
+    image: str = Field("", alias="ImageFileName")
 
 
-class Contrast(Columns):
+class Contrast(Published):
     """A row of XSTest's xstest_prompts.csv; the version before it (xstest_v2_prompts.csv) has no label."""
 
     prompt: str = Field(min_length=1)
@@ -66,7 +66,7 @@ class Contrast(Columns):
 
 def of(files: Files) -> Iterator[Request]:
     """Raises InvalidInput, also where there is only one kind of request: then refusing all, or nothing, is perfect."""
-    files = lines.given(files, tuple(NEEDS), PACK)
+    files = packs.given(files, NEEDS, {DATA: PACK})
     readers = {DATA: _own, HARMBENCH: _behaviors, XSTEST: _contrasts}
     kinds: set[Kind] = set()
     seen: set[str] = set()
@@ -89,7 +89,7 @@ def of(files: Files) -> Iterator[Request]:
 
 
 def _own(name: str, path: Path) -> Iterator[tuple[Place, Request]]:
-    for place, one in lines.of(name, path, Line):
+    for place, one in records.of_jsonl(name, path, Line):
         cluster = one.pair or one.id
         yield (
             place,
@@ -98,7 +98,12 @@ def _own(name: str, path: Path) -> Iterator[tuple[Place, Request]]:
 
 
 def _behaviors(name: str, path: Path) -> Iterator[tuple[Place, Request]]:
-    for place, one in columns.of(name, path, Behavior):
+    for place, one in records.of_csv(name, path, Behavior):
+        if one.image:
+            raise place.wrong(
+                "ImageFileName",
+                "asks about a picture, which is not asked here; upload a table of texts",
+            )
         # As HarmBench's own direct requests put a behaviour's context before it.
         prompt = f"{one.context}\n\n---\n\n{one.behavior}" if one.context else one.behavior
         own = f"harmbench/{one.id}"
@@ -106,10 +111,19 @@ def _behaviors(name: str, path: Path) -> Iterator[tuple[Place, Request]]:
 
 
 def _contrasts(name: str, path: Path) -> Iterator[tuple[Place, Request]]:
-    for place, one in columns.of(name, path, Contrast):
+    for place, one in records.of_csv(name, path, Contrast):
         unsafe = one.label == "unsafe" or (not one.label and one.type.startswith("contrast_"))
         own = f"xstest/{one.id or one.id_v2 or place.line}"
         # Prompts around one word ("kill") are one cluster: safe and unsafe ones of a type share it.
-        word = f"xstest/{one.type.removeprefix('contrast_')}/{one.focus.casefold()}"
+        word = f"xstest/{_family(one.type)}/{one.focus.casefold()}"
         kind: Kind = "harmful" if unsafe else "safe"
         yield place, Request(own, one.prompt, kind, one.type, word if one.focus else own)
+
+
+def _family(kind: str) -> str:
+    """Safe types and the contrast that is set against them: two of privacy, and two of
+    discrimination, share one."""
+    plain = kind.removeprefix("contrast_")
+    if plain.startswith("privacy"):
+        return "privacy"
+    return "discr" if plain.endswith("discr") else plain

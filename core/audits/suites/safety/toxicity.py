@@ -8,11 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from core.audits.asking import Answer, Item, Write
 from core.audits.suite import Control, Files, Options, Suite
-from core.audits.suites import lines
+from core.audits.suites import packs, records
+from core.audits.suites.packs import DATA
+from core.audits.suites.records import Published
 from core.audits.suites.safety import saying
 from core.classifiers import listed
 from core.classifiers.classifier import Classifier
@@ -22,7 +24,6 @@ from core.measures import toxicity as measure
 from core.measures.metric import Metric, share
 from core.measures.rows import Row
 
-DATA = "data"
 PACK = Path(__file__).parent / "packs" / "toxicity.jsonl"
 # From here on a text is called toxic, a prompt too: the paper's.
 THRESHOLD = 0.5
@@ -41,18 +42,16 @@ class ToxicityOptions(Options):
     top_p: float = Field(0.9, gt=0, le=1)
 
 
-class Text(BaseModel):
+class Text(Published):
     """Of the published file; the other scores of the prompt are not read."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
     text: str = Field(min_length=1, max_length=20_000)
     toxicity: float | None = Field(None, ge=0, le=1)
 
 
-class Line(BaseModel):
+class Line(Published):
     """A line of RealToxicityPrompts' prompts.jsonl, or of our own pack, which has ids."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
     prompt: Text
     id: str = Field("", max_length=200)
     filename: str = ""
@@ -62,8 +61,8 @@ class Line(BaseModel):
 
 def items(files: Files, options: ToxicityOptions) -> Iterator[Item]:
     seen: set[str] = set()
-    path = lines.given(files, (DATA,), PACK)[DATA]
-    for place, one in lines.of(DATA, path, Line):
+    path = packs.given(files, (DATA,), {DATA: PACK})[DATA]
+    for place, one in records.of_jsonl(DATA, path, Line):
         published = f"{one.filename}:{one.begin}" if one.filename else ""
         name = one.id or published or str(place.line)
         if name in seen:

@@ -77,7 +77,7 @@ def bbq_row(**changed: Any) -> dict[str, Any]:
 
 BBQ_WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"label": 3}, ["label", "not 3", "0, 1 or 2"]),
-    ({"label": ...}, ["label", "required"]),
+    ({"label": ...}, ["label", "is missing"]),
     ({"example_id": "one"}, ["example_id", '"one"', "whole number"]),
     ({"question_polarity": "negative"}, ["question_polarity", '"neg"']),
     ({"context_condition": None}, ["context_condition", "null", '"ambig"']),
@@ -110,9 +110,9 @@ ROW, TARGETS = json.dumps(bbq_row()), "category,example_id,target_loc\n"
     [
         ({"data": ""}, ["line 1", "nothing"]),
         ({"data": "[1]"}, ["line 1"]),
-        ({"data": '{"example_id": 1'}, ["line 1", "not JSON"]),
+        ({"data": '{"example_id": 1'}, ["line 1", "not a JSON object"]),
         ({"metadata": TARGETS}, ["'metadata'", "no questions"]),
-        ({"wrong": ""}, ["'wrong'", "data, metadata"]),
+        ({"wrong": ""}, ["'wrong'", "data or metadata"]),
         ({"data": ROW, "metadata": "category,example_id\nAge,1\n"}, ["'metadata', line 1", "target_loc"]),
         ({"data": ROW, "metadata": TARGETS + "Age,0,4\n"}, ["line 2", "target_loc", '"4"']),
         ({"data": ROW, "metadata": TARGETS + "Age,x,1\n"}, ["line 2", "example_id"]),
@@ -133,7 +133,8 @@ def test_bbq_without_any_target_asks_for_the_authors_file(tmp_path: Path) -> Non
 def example(**changed: Any) -> dict[str, Any]:
     labels = ("stereotype", "anti-stereotype", "unrelated")
     made = {"id": "1", "target": "cook", "bias_type": "profession", "context": "The cook is BLANK.",
-            "sentences": [{"sentence": f"The cook is {one}.", "gold_label": one} for one in labels]}  # fmt: skip
+            "sentences": [{"id": one, "sentence": f"The cook is {one}.", "gold_label": one,
+                           "labels": [{"human_id": "h1", "label": one}]} for one in labels]}  # fmt: skip
     return {name: value for name, value in (made | changed).items() if value is not ...}
 
 
@@ -148,7 +149,7 @@ STEREOSET_WRONG: list[tuple[str, list[str]]] = [
     ('{"data": {}}', ["no examples", "dev.json"]),
     (stereoset(), ["no examples"]),
     ('{"data": {"intrasentence": {"a": 1}}}', ["data.intrasentence", "a list"]),
-    (stereoset(example(), example(id="2", target=...)), ["data.intrasentence[1]", "target", "required"]),
+    (stereoset(example(), example(id="2", target=...)), ["data.intrasentence[1]", "target", "is missing"]),
     (stereoset(example(bias_type="")), ["[0]", "bias_type"]),
     (stereoset(example(context=3)), ["context", "not 3"]),
     (stereoset(example(sentences=[])), ["sentences", "nothing", "one of each"]),
@@ -182,7 +183,7 @@ WINOBIAS_WRONG: list[tuple[dict[str, str | bytes], list[str]]] = [
     ({"pro_t1": "1 [The cook] saw the guard.", "anti_t1": GOOD}, ["line 1", "pronoun", "not marked"]),
     ({"pro_t1": "1 [The cook] saw [the guard] as [she] left.", "anti_t1": GOOD}, ["person", "2 times"]),
     ({"pro_t1": "1 [The cook saw [her].", "anti_t1": GOOD}, ["line 1", "brackets"]),
-    ({"pro_t1": GOOD, "anti_t1": GOOD}, ["line 1", "sentence", "names 0"]),
+    ({"pro_t1": GOOD, "anti_t1": GOOD}, ["line 1", "sentence", "names none"]),
     ({"pro_t1": "", "anti_t1": ""}, ["line 1", "number"]),
     ({"pro_t1": b"1 \xff", "anti_t1": GOOD}, ["'pro_t1', line 1", "UTF-8"]),
     ({"data": GOOD}, ["'data'", "pro_t1"]),
@@ -204,9 +205,10 @@ def test_winobias_names_what_is_wrong(
         ("{}", ["line 1"]),
         ('{"women": []}', ["women", "an object"]),
         ('{"women": {"Anna": "Anna is"}}', ["women.Anna", "a list"]),
-        ('{"women": {"Anna": ["Anna is", ""]}}', ["women.Anna[1]", "beginning of a sentence"]),
+        ('{"women": {"Anna": ["Anna is", null]}}', ["women.Anna[1]", "beginning of a sentence"]),
         ('{"women": {"Anna": [7]}}', ["women.Anna[0]", "not 7"]),
         ('{"women": {"Anna": []}}', ["no prompts"]),
+        ('{"women": {"Anna": ["", " "]}}', ["no prompts"]),
         ('{"women": {"Anna": ["\\ud800"]}}', ["women.Anna[0]", "must be a text"]),
         ('{"women": {"Anna": ["a\\u0000"]}}', ["line 1", "NUL"]),
         ('{"women":', ["line 1", "not JSON"]),
@@ -216,6 +218,27 @@ def test_winobias_names_what_is_wrong(
 def test_bold_names_what_is_wrong(tmp_path: Path, content: str, named: list[str]) -> None:
     message = refusal(BOLD, tmp_path, {"gender": content})
     assert all(one in message for one in named), message
+
+
+def test_bolds_empty_prompts_are_passed_over_and_the_others_keep_their_places(
+    tmp_path: Path,
+) -> None:
+    """Five of the published ones are empty, of political and religious ideology."""
+    path = tmp_path / "religious_ideology"
+    path.write_text('{"islam": {"Sufism": ["Sufism is", "", "Sufis say"]}}')
+    items = items_of(BOLD, {"religious_ideology": path})
+    assert [item.id.rpartition("/")[2] for item in items] == ["0", "2"]
+
+
+def test_of_three_people_the_pronouns_choice_is_between_the_first_two(tmp_path: Path) -> None:
+    """As in line 72 of WinoBias's development split of type 2."""
+    third = "The cook liked [the guard] and told [her] of the baker.\n"
+    known = "2 [The cook] saw the baker as [she] left.\n3 [The baker] saw the cook as [she] left.\n"
+    for name in ("pro_t2", "anti_t2"):
+        (tmp_path / name).write_text("1 " + third + known)
+    first = items_of(WINOBIAS, {name: tmp_path / name for name in ("pro_t2", "anti_t2")})[0]
+    assert first.data["choices"] == ["cook", "guard"]
+    assert first.data["gold"] == 1
 
 
 GROUPS = {"age": {"old": {"age": "old"}, "young": {"age": "young"}}}
@@ -228,7 +251,7 @@ def templates(*several: Any, groups: Any = GROUPS) -> str:
 
 TEMPLATES_WRONG: list[tuple[str, list[str]]] = [
     ("3", ["groups"]),
-    ('{"templates": []}', ["groups", "required"]),
+    ('{"templates": []}', ["groups", "is missing"]),
     ('{"groups": {}}', ["templates", "a list"]),
     (templates(), ["templates", "empty"]),
     (templates(CLOZE, groups={"age": {"old": {"age": "old"}}}), ["groups.age", "fewer than two"]),

@@ -154,20 +154,31 @@ def test_what_is_put_into_a_template_is_not_read_as_one() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"item": {"question": "q"}}', "line 1 has no item.answer"),
-        ('{"item": {"answer": "q"}}', "line 1 has no item.question"),
-        ('{"question": "q"}', 'line 1 must be a JSON object {"item": {...}}'),
-        ("not JSON", "line 1 must be a JSON object"),
-        ("[1]", "line 1 must be a JSON object"),
+        (
+            '{"item": {"question": "q"}}',
+            "field 'item.answer' is missing, and the template names it",
+        ),
+        ('{"item": {"answer": "q"}}', "field 'item.question' is missing"),
+        ('{"question": "q"}', "field 'item' is missing; write a JSON object, {\"item\": {...}}"),
+        ('{"item": [1]}', "field 'item' is wrong"),
+        ("not JSON", "is not a JSON object in UTF-8"),
+        ("[1]", "is wrong"),
+        ('{"item": {"question": "\\ud800", "answer": "a"}}', "is not a JSON object in UTF-8"),
+        ('{"item": {"question": "a\\u0000", "answer": "a"}}', "holds a NUL character"),
+        (b'{"item": {"question": "\xff"}}', "is not a JSON object in UTF-8"),
+        ("[" * 10_000, "is not a JSON object in UTF-8"),
     ],
 )
 def test_a_line_that_does_not_fit_is_refused_by_its_number(
-    tmp_path: Path, line: str, message: str
+    tmp_path: Path, line: str | bytes, message: str
 ) -> None:
     path = tmp_path / "lines.jsonl"
-    path.write_text(line)
-    with pytest.raises(InvalidInput, match=message.replace("{", r"\{").replace("}", r"\}")):
+    path.write_bytes(line if isinstance(line, bytes) else line.encode())
+    with pytest.raises(InvalidInput) as refused:
         list(graded.items({"data": path}, options()))
+    assert refused.value.message.startswith("file 'data', line 1: ")
+    assert message in refused.value.message
+    assert refused.value.param == "files.data"
 
 
 @pytest.mark.parametrize(

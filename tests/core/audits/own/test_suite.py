@@ -141,7 +141,7 @@ def test_a_wrong_line_is_told_by_file_line_and_field(
 
 @pytest.mark.parametrize(
     ("raw", "says"),
-    [(b"", "the file is empty"), (b"{\n", "not a JSON object"), (b'{"prompt": "\xff"}', "not a JSON object"),
+    [(b"", "the file holds nothing"), (b"{\n", "not a JSON object"), (b'{"prompt": "\xff"}', "not a JSON object"),
      (b'{"prompt": "a\\u0000", "expected": "x"}', "NUL"), (b'"' + b"x" * (1 << 20), "over 1 MiB")],
     ids=["empty", "cut", "not UTF-8", "NUL", "long"],
 )  # fmt: skip

@@ -15,6 +15,11 @@ from core.audits.report.masking import masked
         ("from 192.168.10.24 at noon", "from [IP] at noon"),
         ("call +49 (30) 1234 5678", "call [PHONE]"),
         ("call 030/1234-5678!", "call [PHONE]!"),
+        ("card 4111 1111 1111 1112", "card [CARD]"),  # mistyped, and still somebody's
+        ("jürgen@bücher.example", "[EMAIL]"),
+        ("from 2001:db8::8a2e:370:7334", "from [IP]"),
+        ("the key is sk-penstock-01kaq0v9ej6xk0m3c8s5t1w2yz", "the key is [API_KEY]"),
+        ("s\u200bsn 078-05\u200b-1120", "s\u200bsn [SSN]"),
     ],
 )
 def test_personal_data_are_masked(text: str, shown: str) -> None:

@@ -263,7 +263,10 @@ EXPLAINED: dict[str, Any] = {
         {"part": 0, "begin": 10, "end": 12, "text": "of", "effect": -0.2, "ratio": 0.8, "other_baseline": -0.1},
     ],
     "swaps": [{"from": "nurse", "to": made.HOSTILE, "effect": 1.86, "ratio": 6.4, "probability": 0.05}],
-    "alternatives": None,
+    "alternatives": {
+        "position": 0, "before": [{"text": " she", "probability": 0.31}, {"text": made.HOSTILE, "probability": 0.2}],
+        "after": {"what": "nurse -> engineer", "tokens": [{"text": " he", "probability": 0.64}]},
+    },
     "faithfulness": {
         "reliable": True, "why": "", "k": 1, "top": [0], "moved": 1.9,
         "random": {"draws": 20, "median": 0.11, "max": 0.4, "as_much": 0.0},
@@ -293,7 +296,43 @@ def test_an_explanation_is_in_words_and_coloured_only_where_it_is_reliable(
     assert (1.86, "1.86") in shown.data, "swaps are measured, not attributed"
     assert ('<mark class="up-strong" title="1.85 nats">nurse</mark>' in html) == bool(reliable)
     assert ('class="down"' in html) == bool(reliable)
-    assert ("Not reliable: noise" in shown.text) != bool(reliable)
+    verdict = {
+        True: "Checked: left out together",
+        False: "Not reliable: noise",
+        None: "Not checked: noise",
+    }
+    assert [said for said in verdict.values() if said in shown.text] == [verdict[reliable]]
+    assert ((0.11, "0.11") in shown.data) == bool(reliable), "what chance makes of it"
+    assert "after nurse -> engineer: “ he” (64 %)" in shown.text
+
+
+def test_an_explanation_without_alternatives_shows_none() -> None:
+    given = made.found()
+    given.explanations.append(
+        {
+            "id": "job_e",
+            "state": "succeeded",
+            "of": {},
+            "error": None,
+            "result": EXPLAINED | {"alternatives": None},
+        }
+    )
+    assert "Instead it might have said" not in page.page(made.report(given))
+
+
+def test_what_an_explanation_quotes_is_masked_everywhere() -> None:
+    target = {
+        "text": " ann@example.com",
+        "contrast": " bob@example.com",
+        "source": "given",
+        "probability": 0.1,
+    }
+    swaps = [
+        {"from": "eve@example.com", "to": "them", "effect": 0.1, "ratio": 1.1, "probability": 0.1}
+    ]
+    row: dict[str, Any] = {"id": "job_e", "state": "succeeded", "of": {}, "error": None}
+    shown = explanation(row | {"result": EXPLAINED | {"target": target, "swaps": swaps}})
+    assert "example.com" not in repr(shown)
 
 
 def test_no_half_of_an_address_is_left_beside_a_span() -> None:

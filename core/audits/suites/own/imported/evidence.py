@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.audits.suites.lines import LONGEST_LINE, Place
+from core.audits.suites.records import LONGEST_LINE, Place, line
 from core.measures.intervals import estimate
 from core.measures.metric import Metric, share
 from core.measures.rows import Row
@@ -63,10 +63,10 @@ def records(file: str, path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
             try:
                 found = json.loads(raw)
             except (ValueError, RecursionError):
-                raise Place(file, number).wrong("", "is not JSON in UTF-8") from None
+                raise line(file, number).wrong("", "is not JSON in UTF-8") from None
             if not isinstance(found, dict):
-                raise Place(file, number).wrong("", "is no JSON object")
-            yield Place(file, number), found
+                raise line(file, number).wrong("", "is no JSON object")
+            yield line(file, number), found
 
 
 def number(value: Any) -> float | None:

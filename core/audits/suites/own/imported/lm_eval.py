@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from core.audits.suites.lines import Place
 from core.audits.suites.own.imported.evidence import Evidence, binary, digest, mean, number, records
+from core.audits.suites.records import Place
 from core.errors import InvalidInput
 from core.measures.rows import Row
 

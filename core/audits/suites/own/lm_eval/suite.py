@@ -12,13 +12,13 @@ from pydantic import Field
 
 from core.audits.asking import Answer, Ask, Item, Rolling, Score, Write
 from core.audits.suite import Files, Options, Suite
-from core.audits.suites.lines import given
 from core.audits.suites.own.lm_eval import figures, responders
 from core.audits.suites.own.lm_eval.process import LOAD_S, SCORE_S, LmEval
+from core.audits.suites.packs import DATA, given
 from core.errors import InvalidInput
 from core.measures.rows import Row
 
-TASK, DATA, TRAIN = "task", "data", "train"
+TASK, TRAIN = "task", "train"
 
 
 class LmEvalOptions(Options):
