@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
@@ -9,11 +10,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.classifiers import listed
 from core.errors import InvalidInput
-from core.guard.settings import GuardSettings, Judge
+from core.guard.settings import GuardSettings, Judge, Router
 from core.guard.tables import GuardCount, GuardCurrent, GuardVersion, GuardWatch
 from core.security.keys import Caller
 
 OFF = GuardSettings()
+
+
+class Embeds(NamedTuple):
+    """The embedding model that routes here: its name, and the digest of its files."""
+
+    name: str
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +65,14 @@ async def version(session: AsyncSession, tenant_id: str, digest: str) -> GuardSe
     return None if body is None else GuardSettings.model_validate(body)
 
 
-async def put(session: AsyncSession, caller: Caller, wanted: GuardSettings) -> Current:
-    """Have jobs accepted from now on guarded so. Raises InvalidInput for a classifier that cannot be had."""
-    settings = resolved(wanted)
+async def put(
+    session: AsyncSession, caller: Caller, wanted: GuardSettings, embeds: Embeds | None = None
+) -> Current:
+    """Have jobs accepted from now on guarded so. `embeds`: what a router goes by.
+
+    Raises InvalidInput for a classifier or a router that cannot be had.
+    """
+    settings = resolved(wanted, embeds)
     digest, tenant = settings.digest, caller.tenant_id
     await session.execute(
         insert(GuardVersion)
@@ -81,16 +94,29 @@ async def put(session: AsyncSession, caller: Caller, wanted: GuardSettings) -> C
     return Current(settings, digest, now)
 
 
-def resolved(settings: GuardSettings) -> GuardSettings:
-    """With the classifier's own name, digest and thresholds, so that a digest of settings says all.
+def resolved(settings: GuardSettings, embeds: Embeds | None = None) -> GuardSettings:
+    """With the names, digests and thresholds of its models, so that a digest of settings says all.
 
     Raises InvalidInput naming the field.
     """
-    judge = settings.classifier
-    if judge is None:
-        return settings
-    classifier = listed.classifier(judge.name)
-    for name in judge.categories:
+    judge, router = settings.classifier, settings.router
+    found: dict[str, Judge | Router] = {}
+    if judge is not None:
+        found["classifier"] = _judge(judge)
+    if router is not None:
+        if embeds is None:
+            raise InvalidInput(
+                "router: no embedding model is served here; start one (penstock worker embedding), or leave it out",
+                param="router",
+                code="model_not_found",
+            )
+        found["router"] = router.model_copy(update={"model": embeds.name, "digest": embeds.digest})
+    return settings.model_copy(update=found)
+
+
+def _judge(asked: Judge) -> Judge:
+    classifier = listed.classifier(asked.name)
+    for name in asked.categories:
         if name not in classifier.categories:
             raise InvalidInput(
                 f"classifier.categories: {classifier.name} does not know {name!r}; it knows "
@@ -98,10 +124,9 @@ def resolved(settings: GuardSettings) -> GuardSettings:
                 param="classifier.categories",
             )
     thresholds = classifier.card.thresholds
-    wanted = judge.categories or dict.fromkeys(thresholds)
-    least = {name: thresholds[name] if asked is None else asked for name, asked in wanted.items()}
-    known = {"name": judge.name, "digest": classifier.digest, "categories": least}
-    return settings.model_copy(update={"classifier": Judge(**{**judge.model_dump(), **known})})
+    wanted = asked.categories or dict.fromkeys(thresholds)
+    least = {name: thresholds[name] if told is None else told for name, told in wanted.items()}
+    return asked.model_copy(update={"digest": classifier.digest, "categories": least})
 
 
 async def counts(session: AsyncSession, tenant_id: str, days: int) -> list[GuardCount]:

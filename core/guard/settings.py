@@ -23,7 +23,7 @@ Words = Annotated[str, StringConstraints(max_length=64, pattern=r'^[^"\\\x00-\x1
 TermText = Annotated[str, StringConstraints(min_length=2, max_length=64)]
 MOST_TERMS = 5000
 # A category that only its tenant knows must not be called as one of ours.
-OURS = frozenset({*personal.CATEGORIES, "encoded", "unchecked"})
+OURS = frozenset({*personal.CATEGORIES, "encoded", "unchecked", "unrouted"})
 
 
 class Strict(BaseModel):
@@ -103,7 +103,8 @@ class Judge(Strict):
 
 class Router(Strict):
     """Which sentences the classifier is shown: those alike to one of `examples` and less so to all of `contrast`.
-    It only ever decides who looks, never what is said."""
+    It only ever decides who looks, never what is said. `model`, `digest`: the embedding model whose vectors those
+    are; set by the platform, so that the same settings route alike."""
 
     examples: list[Annotated[str, StringConstraints(min_length=1, max_length=500)]] = Field(
         min_length=1, max_length=64
@@ -112,6 +113,8 @@ class Router(Strict):
         default_factory=list, max_length=64
     )
     threshold: float = Field(0.35, gt=0, le=1, allow_inf_nan=False)
+    model: str = Field("", max_length=256, description="set by the platform")
+    digest: str = Field("", max_length=64, description="set by the platform: of that model's files")
 
 
 class Monitor(Strict):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.guard.correcting import Piece, Strings, pieces
+from core.guard.judging import Judging
 from core.guard.passage import Stretch
 from core.jobs.inference import InferenceSpec
 from workers.answering.ask import Answer, Ask, Kept
@@ -19,6 +20,8 @@ from workers.engine import Chunk
 
 # Why an answer ended that its guard stopped, in OpenAI's words.
 FILTERED = "content_filter"
+# Sentences that are judged together where all of an answer is there.
+AT_ONCE = 4
 
 
 class Way:
@@ -46,7 +49,7 @@ class Way:
 
 
 class Watched(Way):
-    """Everything leaves as it comes; what is met in it is counted when it is whole."""
+    """Everything leaves as it comes; what is met in it is counted when it is whole, and judged beside it."""
 
     def __init__(
         self, ask: Ask, answer: Answer, by: Guarding, *, telling: bool, escaped: bool
@@ -59,11 +62,23 @@ class Watched(Way):
     async def take(self, chunk: Chunk) -> None:
         await super().take(chunk)
         self._met += self._passage.feed(chunk.text)
-        if chunk.finish is not None:
-            self._met += self._passage.finish()
-            if self._by.judging is not None:
-                self._met = await self._by.judging.judged(self._met)
-            self._by.note(sum((_hits(one, []) for one in self._met), Counter()))
+        if chunk.finish is None:
+            return
+        self._met += self._passage.finish()
+        if self._by.judging is None:
+            self._note(self._met)
+        else:
+            self._by.beside(self._judged(self._by.judging))
+
+    async def _judged(self, judging: Judging) -> None:
+        """A few sentences at a time: each has its tenant's budget, and nobody waits."""
+        met: list[Stretch] = []
+        for at in range(0, len(self._met), AT_ONCE):
+            met += await judging.judged(self._met[at : at + AT_ONCE])
+        self._note(met)
+
+    def _note(self, met: Sequence[Stretch]) -> None:
+        self._by.note(sum((_hits(one, []) for one in met), Counter()))
 
 
 class Guarded(Way):
