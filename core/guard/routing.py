@@ -40,6 +40,7 @@ class Similarity:
 
     wanted: Router
     embed: Embed
+    again_s: float = AGAIN_S
     _known: Known | None = None
     _preparing: "asyncio.Task[None] | None" = field(default=None, repr=False)
     _again_at: float = 0.0
@@ -70,7 +71,7 @@ class Similarity:
         under_way = self._preparing is not None and not self._preparing.done()
         if under_way or time.monotonic() < self._again_at:
             return
-        self._again_at = time.monotonic() + AGAIN_S
+        self._again_at = time.monotonic() + self.again_s
         self._preparing = asyncio.create_task(self._prepared())
 
     async def begun(self) -> None:

@@ -103,7 +103,8 @@ def resolved(settings: GuardSettings, embeds: Embeds | None = None) -> GuardSett
     found: dict[str, Judge | Router] = {}
     if judge is not None:
         found["classifier"] = _judge(judge)
-    if router is not None:
+    # Of one that is off nothing is asked, so that whatever is gone can be let go.
+    if router is not None and settings.mode != "off":
         if embeds is None:
             raise InvalidInput(
                 "router: no embedding model is served here; start one (penstock worker embedding), or leave it out",
