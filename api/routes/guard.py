@@ -30,7 +30,8 @@ async def put(
     caller: CallerDep,
     parts: PartsDep,
 ) -> Response:
-    """Have jobs accepted from now on answered under these settings; those accepted before keep theirs."""
+    """Have jobs accepted from now on answered under these settings; those accepted before keep theirs. What keeps less
+    than the guard in force, where that is enforced, takes a key with the role risk-owner."""
     embeds = await guards.embeds(parts, wanted)
     async with parts.db.begin() as session:
         current = await service.put(session, caller, wanted, embeds)

@@ -4,15 +4,16 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.classifiers import listed
 from core.errors import InvalidInput
+from core.guard.lowering import lowered
 from core.guard.settings import GuardSettings, Judge, Router
 from core.guard.tables import GuardCount, GuardCurrent, GuardVersion, GuardWatch
-from core.security.keys import Caller
+from core.security.keys import RISK_OWNER, Caller
 
 OFF = GuardSettings()
 
@@ -70,10 +71,14 @@ async def put(
 ) -> Current:
     """Have jobs accepted from now on guarded so. `embeds`: what a router goes by.
 
-    Raises InvalidInput for a classifier or a router that cannot be had.
+    Raises InvalidInput for a classifier or a router that cannot be had, Forbidden for less than what is enforced by a
+    key without the role.
     """
     settings = resolved(wanted, embeds)
     digest, tenant = settings.digest, caller.tenant_id
+    await _lock(session, tenant)
+    if less := lowered((await current(session, tenant)).settings, settings):
+        caller.must_be(RISK_OWNER, f"lower an enforced guard ({'; '.join(less)})")
     await session.execute(
         insert(GuardVersion)
         .values(
@@ -92,6 +97,12 @@ async def put(
         .on_conflict_do_update(index_elements=["tenant_id"], set_={"set_at": now, **row})
     )
     return Current(settings, digest, now)
+
+
+async def _lock(session: AsyncSession, tenant_id: str) -> None:
+    """One change of a tenant's guard at a time: what is lower is told from what is in force."""
+    line = f"guard {tenant_id}"
+    await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(line, 0))))
 
 
 def resolved(settings: GuardSettings, embeds: Embeds | None = None) -> GuardSettings:
