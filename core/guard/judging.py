@@ -39,9 +39,9 @@ class Judging:
         assert wish is not None
         return wish
 
-    async def judged(self, sentences: Sequence[Stretch]) -> list[Stretch]:
-        """The stretches with what the classifier found in them, each as a whole."""
-        texts = [seen(one.raw).text.strip() for one in sentences]
+    async def judged(self, sentences: Sequence[Stretch], *, escaped: bool = False) -> list[Stretch]:
+        """The stretches with what the classifier found in them, each as a whole; `escaped`: they are JSON."""
+        texts = [seen(one.raw, escaped=escaped).text.strip() for one in sentences]
         asked = [i for i, text in enumerate(texts) if text]
         unrouted = False
         try:

@@ -155,11 +155,11 @@ class GuardSettings(Strict):
     def digest(self) -> str:
         """sha256 in hexadecimal of all that answers may depend on."""
         body = orjson.dumps(self.model_dump(), option=orjson.OPT_SORT_KEYS)
-        return hashlib.sha256(RULES + body).hexdigest()
+        return hashlib.sha256(RULES.encode() + body).hexdigest()
 
     def action_of(self, category: str, default: Action = "mask") -> Rewrite:
         return self.actions.get(category) or Rewrite(action=default)
 
 
 # Of the rules that ship: another number, and what was cached under the old ones is not served.
-RULES = b"rules 1 "
+RULES = "rules 2 "

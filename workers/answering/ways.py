@@ -5,6 +5,7 @@ engine --Chunk--> Stops --Chunk--> Way.take --> ask.say, and the answer as far a
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from core.guard.correcting import Piece, Strings, pieces
@@ -74,7 +75,8 @@ class Watched(Way):
         """A few sentences at a time: each has its tenant's budget, and nobody waits."""
         met: list[Stretch] = []
         for at in range(0, len(self._met), AT_ONCE):
-            met += await judging.judged(self._met[at : at + AT_ONCE])
+            some = self._met[at : at + AT_ONCE]
+            met += await judging.judged(some, escaped=self._passage.escaped)
         self._note(met)
 
     def _note(self, met: Sequence[Stretch]) -> None:
@@ -94,7 +96,7 @@ class Guarded(Way):
         self._strings = Strings() if json else None
         if self._strings is not None:
             self._strings.over(answer.raw[: answer.done])
-        self._trail = Trail(by.guard.scanner.hides)
+        self._trail = Trail(partial(by.guard.scanner.hides, escaped=escaped))
         self._trail.resume(answer.pending)
         self._raw = [answer.raw]
         self._size = len(answer.raw)
@@ -121,7 +123,8 @@ class Guarded(Way):
         if chunk.finish is not None:
             stretches = [*stretches, *self._passage.finish()]
         if stretches and self._by.judging is not None:
-            stretches = await self._by.judging.judged(stretches)
+            judged = self._by.judging.judged
+            stretches = await judged(stretches, escaped=self._passage.escaped)
         # From here on nothing waits: what has left and what is kept of it stay one.
         said, stopped = self._cleared(stretches)
         self._tell(said, FILTERED if stopped else chunk.finish)
