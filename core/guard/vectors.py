@@ -28,8 +28,8 @@ log = structlog.get_logger(__name__)
 WAIT_S = 1.5
 # Nobody answered, or wrongly: so long is not asked again, and sentences do not wait for what does not come.
 AWAY_S = 5.0
-# Texts of one wish, which become one or two passes.
-TOGETHER = 32
+# Characters of one wish, and one text at least: about one pass, also of a worker on few cores.
+TOGETHER = 2000
 _EXPIRE_S = 10
 
 Rows = NDArray[np.float32]
@@ -51,15 +51,14 @@ class Vectors:
     _gather: Gather[Sequence[str], Rows] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._gather = Gather(self._together, TOGETHER, len)
+        self._gather = Gather(self._together, TOGETHER, lambda texts: sum(map(len, texts)))
 
     async def of(self, texts: Sequence[str]) -> Rows:
         """(texts, dimensions); NaN throughout for a text that the model cannot read whole.
 
         Raises Unavailable when no worker has given them; what Redis raises.
         """
-        pieces = [texts[at : at + TOGETHER] for at in range(0, len(texts), TOGETHER)]
-        return np.concatenate([await self._gather(piece) for piece in pieces])
+        return np.concatenate([await self._gather(piece) for piece in _pieces(texts)])
 
     async def _together(self, pieces: Sequence[Sequence[str]]) -> list[Rows]:
         if time.monotonic() < self._away_until:
@@ -83,6 +82,15 @@ class Vectors:
         if found is None:
             raise Unavailable(f"No embedding worker gave vectors within {WAIT_S:g} s")
         return _rows(orjson.loads(found[1]), len(texts))
+
+
+def _pieces(texts: Sequence[str]) -> list[list[str]]:
+    out: list[list[str]] = [[]]
+    for text in texts:
+        if out[-1] and sum(map(len, out[-1])) + len(text) > TOGETHER:
+            out.append([])
+        out[-1].append(text)
+    return out
 
 
 def _rows(answer: dict[str, list[str | None]], count: int) -> Rows:

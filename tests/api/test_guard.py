@@ -6,7 +6,9 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from sqlalchemy import text as sql
 
+from core.db.session import Database
 from core.ids import new_id
 from core.security.keys import RISK_OWNER
 from tests.api.openai import batching
@@ -182,6 +184,31 @@ async def test_lowering_what_is_enforced_takes_the_role(
         assert "lexicons" in refused["message"]
         assert (await plain.get("/v1/guard")).json()["settings"]["lexicons"]
         await _set(owner, mode="off")
+
+
+async def test_a_guard_that_an_older_release_stored_is_in_force(
+    client: httpx.AsyncClient, db: Database
+) -> None:
+    """What it lacks has its default, and its digest is its name: nobody reckons it anew."""
+    text, word = await _word(client)
+    await _set(client, **_lexicon(word))
+    async with db.begin() as session:
+        job = await submit(client, prompt=PROMPT, max_tokens=1)
+        of = await session.scalar(
+            sql("SELECT tenant_id FROM jobs WHERE id = :id"), {"id": job["id"]}
+        )
+        lexicon = [{"category": "old", "terms": [word]}]
+        row = {"t": of, "d": "0" * 64, "b": json.dumps({"mode": "enforce", "lexicons": lexicon})}
+        await session.execute(
+            sql(
+                "INSERT INTO guards (tenant_id, digest, body, key_id) VALUES (:t, :d, cast(:b AS jsonb), 'key')"
+            ),
+            row,
+        )
+        await session.execute(
+            sql("UPDATE guard_current SET digest = :d, active = :d WHERE tenant_id = :t"), row
+        )
+    assert await _said(client) == text.replace(word, "[old]")
 
 
 async def test_every_answer_of_several_is_guarded(client: httpx.AsyncClient) -> None:
