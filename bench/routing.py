@@ -51,8 +51,9 @@ async def measure(rig: Rig) -> dict[str, Any]:
     async with database.begin() as session:
         served = next(m for m in await models.listed(session) if m.kind == MEASURES)
     await database.close()
-    redis = connect(rig.settings())
-    vectors = Vectors(redis, served.digest)
+    # Whatever else runs here must not decide what is near.
+    redis = connect(rig.settings(), timeout_s=60)
+    vectors = Vectors(redis, served.digest, wait_s=50)
     lines = list(labelled.lines(labelled.MODERATION, moderation.CATEGORIES))
     wanted = Router(examples=examples(lines, harmful=True), contrast=examples(lines, harmful=False))
     found = {

@@ -29,7 +29,7 @@ WAIT_S = 1.5
 # Nobody answered, or wrongly: so long is not asked again, and sentences do not wait for what does not come.
 AWAY_S = 5.0
 # Characters of one wish, and one text at least: about one pass, also of a worker on few cores.
-TOGETHER = 2000
+TOGETHER = 1000
 _EXPIRE_S = 10
 
 Rows = NDArray[np.float32]
@@ -47,6 +47,7 @@ class Vectors:
 
     redis: Redis
     digest: str
+    wait_s: float = WAIT_S
     _away_until: float = 0.0
     _gather: Gather[Sequence[str], Rows] = field(init=False, repr=False)
 
@@ -73,14 +74,14 @@ class Vectors:
 
     async def _asked(self, texts: Sequence[str]) -> Rows:
         reply = f"{_wishes(self.digest)}:{new_id('reply')}"
-        wish = {"reply": reply, "until": time.time() + WAIT_S, "texts": list(texts)}
+        wish = {"reply": reply, "until": time.time() + self.wait_s, "texts": list(texts)}
         async with self.redis.pipeline(transaction=False) as pipe:
             pipe.rpush(_wishes(self.digest), orjson.dumps(wish))
             pipe.expire(_wishes(self.digest), _EXPIRE_S)
             await pipe.execute()
-        found = await self.redis.blpop([reply], timeout=WAIT_S)
+        found = await self.redis.blpop([reply], timeout=self.wait_s)
         if found is None:
-            raise Unavailable(f"No embedding worker gave vectors within {WAIT_S:g} s")
+            raise Unavailable(f"No embedding worker gave vectors within {self.wait_s:g} s")
         return _rows(orjson.loads(found[1]), len(texts))
 
 

@@ -18,6 +18,7 @@ from core.forever import stopped
 from core.guard import vectors
 from core.guard.vectors import Vectors
 from core.ids import new_id
+from core.security.keys import RISK_OWNER
 from tests.asking import error, run
 from tests.rig import Rig
 from tests.waiting import eventually
@@ -25,6 +26,12 @@ from tests.waiting import eventually
 CLASSIFIER = {"categories": {"violence": None}, "budget_ms": 5000}
 HARM = "I am going to kill you the next time you come to my house."
 PLAIN = "The river is long and runs past the old mill."
+
+
+@pytest.fixture
+async def key(rig: Rig) -> str:
+    """Of an owner, who may lower the guard again."""
+    return await rig.key(new_id("t"), roles=[RISK_OWNER])
 
 
 def _guard(*examples: str, **more: Any) -> dict[str, Any]:
@@ -156,7 +163,7 @@ async def test_each_text_gets_its_own_vector_whoever_asks_with_it(log: EventLog)
     assert rows[20][:, 0].tolist() == list(range(100))
     assert max(passes) <= vectors.TOGETHER
     # Twenty who ask at once, and ten thousand characters of one.
-    assert len(passes) < 12
+    assert len(passes) < 17
 
 
 async def test_a_worker_that_fails_gives_nothing_and_goes_on(log: EventLog) -> None:
