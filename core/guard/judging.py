@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 UNCHECKED, UNROUTED = "unchecked", "unrouted"
 # Of the time for a sentence, what the router may take: the classifier needs the rest.
 ROUTING = 0.5
+# Sentences that are judged together where all of an answer is there.
+AT_ONCE = 4
 Looks = Callable[[Sequence[str]], Awaitable[Sequence[bool]]]
 
 
@@ -56,6 +58,15 @@ class Judging:
         found = dict(zip(asked, told, strict=True))
         out = [self._with(one, found.get(i, ())) for i, one in enumerate(sentences)]
         return [_noted(one, UNROUTED) for one in out] if unrouted else out
+
+    async def all_judged(
+        self, sentences: Sequence[Stretch], *, escaped: bool = False
+    ) -> list[Stretch]:
+        """`judged` of an answer that is there: a few sentences at a time, each time with the tenant's budget."""
+        out: list[Stretch] = []
+        for at in range(0, len(sentences), AT_ONCE):
+            out += await self.judged(sentences[at : at + AT_ONCE], escaped=escaped)
+        return out
 
     async def _routed(self, texts: Sequence[str]) -> tuple[Sequence[bool], bool]:
         """Which of these are shown, and whether that is all of them for want of a router that works."""

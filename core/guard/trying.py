@@ -30,7 +30,7 @@ async def tried(
     stretches = [*passage.feed(text), *passage.finish()]
     if settings.classifier is not None:
         classifier = listed.classifier(settings.classifier.name)
-        stretches = await Judging(guard, classifier, looks).judged(stretches, escaped=json)
+        stretches = await Judging(guard, classifier, looks).all_judged(stretches, escaped=json)
     said: list[str] = []
     hits: Counter[tuple[str, str]] = Counter()
     for stretch in stretches:

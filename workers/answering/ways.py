@@ -21,8 +21,6 @@ from workers.engine import Chunk
 
 # Why an answer ended that its guard stopped, in OpenAI's words.
 FILTERED = "content_filter"
-# Sentences that are judged together where all of an answer is there.
-AT_ONCE = 4
 
 
 class Way:
@@ -72,12 +70,7 @@ class Watched(Way):
             self._by.beside(self._judged(self._by.judging))
 
     async def _judged(self, judging: Judging) -> None:
-        """A few sentences at a time: each has its tenant's budget, and nobody waits."""
-        met: list[Stretch] = []
-        for at in range(0, len(self._met), AT_ONCE):
-            some = self._met[at : at + AT_ONCE]
-            met += await judging.judged(some, escaped=self._passage.escaped)
-        self._note(met)
+        self._note(await judging.all_judged(self._met, escaped=self._passage.escaped))
 
     def _note(self, met: Sequence[Stretch]) -> None:
         self._by.note(sum((_hits(one, []) for one in met), Counter()))
