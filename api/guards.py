@@ -22,18 +22,19 @@ class Routes:
 
 
 async def embeds(parts: Parts, wanted: GuardSettings) -> Embeds | None:
-    """The model that a router goes by; None: there is no router, or no such model. Raises InvalidInput for an
+    """The model that a router goes by; None: none decides, or there is no such model. Raises InvalidInput for an
     example that it cannot read whole."""
-    served = None if wanted.router is None else await _served(parts)
-    if served is None or wanted.router is None:
+    router = _deciding(wanted)
+    served = None if router is None else await _served(parts)
+    if router is None or served is None:
         return None
-    await asyncio.to_thread(_check, wanted.router, served)
+    await asyncio.to_thread(_check, router, served)
     return Embeds(served.name, served.digest)
 
 
 async def routes(parts: Parts, settings: GuardSettings) -> Routes | None:
-    """None for a guard without a router."""
-    router = settings.router
+    """None where no router decides."""
+    router = _deciding(settings)
     if router is None:
         return None
     served = await _served(parts)
@@ -47,12 +48,19 @@ async def routes(parts: Parts, settings: GuardSettings) -> Routes | None:
     return Routes("no embedding worker is up; start one (penstock worker embedding)")
 
 
-async def looks(parts: Parts, router: Router) -> Looks:
-    """For one text; the examples' vectors are there by then, unless nobody gives them."""
+async def looks(parts: Parts, settings: GuardSettings) -> Looks | None:
+    """For one text; the examples' vectors are there by then, unless nobody gives them. None: no router decides."""
+    router = _deciding(settings)
+    if router is None:
+        return None
     similarity = Similarity(router, Vectors(parts.log.redis, router.digest).of)
     similarity.begin()
     await similarity.begun()
     return similarity.looks
+
+
+def _deciding(settings: GuardSettings) -> Router | None:
+    return None if settings.mode == "off" else settings.router
 
 
 async def _served(parts: Parts) -> Served | None:

@@ -69,6 +69,6 @@ async def test(
             settings = (await service.current(session, caller.tenant_id)).settings
     else:
         settings = service.resolved(wanted.guard, await guards.embeds(parts, wanted.guard))
-    looks = None if settings.router is None else await guards.looks(parts, settings.router)
+    looks = await guards.looks(parts, settings)
     found = await tried(settings, wanted.text, json=wanted.is_json, looks=looks)
     return answer(shapes.tested(found))

@@ -114,7 +114,9 @@ class Router(Strict):
     )
     threshold: float = Field(0.35, gt=0, le=1, allow_inf_nan=False)
     model: str = Field("", max_length=256, description="set by the platform")
-    digest: str = Field("", max_length=64, description="set by the platform: of that model's files")
+    digest: str = Field(
+        "", pattern="^[0-9a-f]{0,64}$", description="set by the platform: of that model's files"
+    )
 
 
 class Monitor(Strict):
