@@ -112,7 +112,8 @@ class Router(Strict):
     contrast: list[Annotated[str, StringConstraints(min_length=1, max_length=500)]] = Field(
         default_factory=list, max_length=64
     )
-    threshold: float = Field(0.35, gt=0, le=1, allow_inf_nan=False)
+    # At which all-MiniLM-L6-v2 kept little from the classifier: the table of docs/guard.md.
+    threshold: float = Field(0.15, gt=0, le=1, allow_inf_nan=False)
     model: str = Field("", max_length=256, description="set by the platform")
     digest: str = Field(
         "", pattern="^[0-9a-f]{0,64}$", description="set by the platform: of that model's files"
