@@ -118,7 +118,7 @@ async def _times(wanted: Router, vectors: Vectors, texts: Sequence[str]) -> dict
 def table() -> str:
     found = json.loads(KEPT.read_text())
     head = ("threshold", "ordinary answers spared", "harmless lines spared", "harmful lines not shown",
-            "of those that the classifier finds", "its false alarms spared")  # fmt: skip
+            "those of them that the classifier finds, not shown", "its false alarms spared")  # fmt: skip
     names = ("spared_ordinary", "spared_harmless", "missed_harmful", "missed_flagged",
              "false_alarms_spared")  # fmt: skip
     rows = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
