@@ -1,4 +1,4 @@
-"""Vectors of sentences that wait, asked of the embedding workers through Redis: in milliseconds, which no job is.
+"""Vectors of sentences that wait, asked of the embedding workers through Redis: without a job's rows and queues.
 
     who guards          RPUSH penstock:vectors:<digest of the model>  {"reply", "until", "texts"};  BLPOP <reply>
     embedding worker    BLPOP penstock:vectors:<digest>, a pass beside its jobs' texts,  RPUSH <reply>
