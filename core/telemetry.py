@@ -42,6 +42,11 @@ CACHE_LOOKUPS = Counter(
 GUARD_HITS = Counter(
     "penstock_guard_hits_total", "Met in answers.", ("category", "group", "action")
 )
+GUARD_ROUTED = Counter(
+    "penstock_guard_routed_total",
+    "Sentences for a classifier: shown, spared, or unrouted: shown for want of a router.",
+    ("outcome",),
+)
 GUARD_ALARMS = Counter(
     "penstock_guard_alarms_total", "Gaps between groups that were revealed.", ("category",)
 )

@@ -4,6 +4,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from core.config import Settings
 from core.db.gather import Gather
 from core.db.session import Database
 from core.events.log import POKE_CHANNEL, ROOM, EventLog
+from core.guard import vectors
 from core.jobs import attempts, audit, batch, dataset, explain, finetune, kinds
 from core.jobs.attempts import Claim, Outcome, Recorded
 from core.jobs.kinds import RANKS, queue_name
@@ -30,6 +32,8 @@ TOGETHER = 64
 # about two forward passes of its engine, so that texts of like lengths find each other. More would hold up
 # whoever comes next for longer.
 PASS_TOKENS = 2048
+# Wishes for vectors of sentences that are answered at once, beside the jobs.
+SENTENCES = 4
 # Half of the doorbells that are out beyond the slots last longer than this.
 ROOM_EVERY_S = 0.01
 
@@ -187,13 +191,13 @@ class InferenceWorker(ModelWorker):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.adapters = Adapters(self.engine, self.settings, self.db, self.storage)
-        self.guards = Guards(self.db)
+        self.guards = Guards(self.db, self.events)
 
     def loops(self) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
         return {"guards": self.guards.write}
 
     async def close(self) -> None:
-        await self.guards.written()
+        await self.guards.close()
         await super().close()
 
     def queues(self) -> list[str]:
@@ -223,6 +227,17 @@ class EmbeddingWorker(ModelWorker):
     @property
     def slots(self) -> int:
         return self.settings.embedding_slots
+
+    def loops(self) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
+        serve = partial(vectors.serve, self.events.redis, self.model.digest, self._measured)
+        return {f"sentences-{number}": serve for number in range(SENTENCES)}
+
+    async def _measured(self, texts: Sequence[str]) -> list[bytes | None]:
+        """For who guards: no vector of a text that is longer than the model reads."""
+        ids = [self.text.encode(one) for one in texts]
+        whole = [one for one in ids if 0 < len(one) <= self.model.context]
+        made = iter(await self.embed(whole))
+        return [next(made) if 0 < len(one) <= self.model.context else None for one in ids]
 
     async def _embed(self, pieces: Sequence[list[list[int]]]) -> list[list[bytes]]:
         vectors = iter(await self.engine.embed([ids for piece in pieces for ids in piece]))

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Query, Response
 
+from api import guards
 from api.deps import CallerDep, PartsDep
 from api.routes import guard_shapes as shapes
 from api.routes.jobs import ERRORS, answer
@@ -20,7 +21,7 @@ async def get(caller: CallerDep, parts: PartsDep) -> Response:
     """The settings that jobs accepted now are answered under."""
     async with parts.db.single() as session:
         current = await service.current(session, caller.tenant_id)
-    return answer(shapes.guard(current))
+    return answer(shapes.guard(current, await guards.routes(parts, current.settings)))
 
 
 @router.put("", responses={200: {"model": shapes.GuardView}})
@@ -29,11 +30,13 @@ async def put(
     caller: CallerDep,
     parts: PartsDep,
 ) -> Response:
-    """Have jobs accepted from now on answered under these settings; those accepted before keep theirs."""
+    """Have jobs accepted from now on answered under these settings; those accepted before keep theirs. What keeps less
+    than the guard in force, where that is enforced, takes a key with the role risk-owner."""
+    embeds = await guards.embeds(parts, wanted)
     async with parts.db.begin() as session:
-        current = await service.put(session, caller, wanted)
+        current = await service.put(session, caller, wanted, embeds)
     parts.caching.regarded(caller.tenant_id)
-    return answer(shapes.guard(current))
+    return answer(shapes.guard(current, await guards.routes(parts, current.settings)))
 
 
 @router.get("/counts", responses={200: {"model": shapes.CountList}})
@@ -65,5 +68,7 @@ async def test(
         async with parts.db.single() as session:
             settings = (await service.current(session, caller.tenant_id)).settings
     else:
-        settings = service.resolved(wanted.guard)
-    return answer(shapes.tested(await tried(settings, wanted.text, json=wanted.is_json)))
+        settings = service.resolved(wanted.guard, await guards.embeds(parts, wanted.guard))
+    looks = await guards.looks(parts, settings)
+    found = await tried(settings, wanted.text, json=wanted.is_json, looks=looks)
+    return answer(shapes.tested(found))

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from api.guards import Routes
 from core.events.types import rfc3339
 from core.guard.service import Current
 from core.guard.settings import GuardSettings
@@ -14,12 +15,21 @@ from core.jobs.sampling import no_nul
 from core.measures import live
 
 
+class RoutingView(BaseModel):
+    """`all_shown`: the classifier is shown every sentence, because of `why`."""
+
+    state: Literal["routing", "all_shown"]
+    why: str
+
+
 class GuardView(BaseModel):
-    """`settings`: everything written out. `digest`: of what jobs are pinned to, and what caches are keyed by."""
+    """`settings`: everything written out. `digest`: of what jobs are pinned to, and what caches are keyed by.
+    `routing`: how its router does; null: it has none."""
 
     object: Literal["guard"]
     digest: str
     set_at: datetime | None
+    routing: RoutingView | None
     settings: GuardSettings
 
 
@@ -79,12 +89,16 @@ class TestView(BaseModel):
     hits: list[HitView]
 
 
-def guard(current: Current) -> dict[str, Any]:
+def guard(current: Current, routes: Routes | None) -> dict[str, Any]:
     at = current.set_at
+    state = None
+    if routes is not None:
+        state = {"state": "all_shown" if routes.why else "routing", "why": routes.why}
     return {
         "object": "guard",
         "digest": current.digest,
         "set_at": None if at is None else rfc3339(at),
+        "routing": state,
         "settings": current.settings.model_dump(mode="json"),
     }
 

@@ -85,6 +85,22 @@ async def register(session: AsyncSession, model: Served) -> None:
     )
 
 
+_SEEN = text(
+    """SELECT count(*) FROM workers
+       WHERE :queue = ANY (queues) AND NOT draining AND last_seen > now() - interval '10 s'"""
+)
+
+
+async def attended(session: AsyncSession, model: Served) -> bool:
+    """Whether a worker that serves this model has been seen in the last ten seconds."""
+    return bool(await session.scalar(_SEEN, {"queue": _queue(model)}))
+
+
+def _queue(model: Served) -> str:
+    """As its jobs are queued (core/jobs/kinds.py): any class will do."""
+    return f"{model.kind}.interactive.{model.name}"
+
+
 # A worker registers before its lock is there to be seen.
 _BETWEEN_S = 5
 _OTHERS = text(
@@ -104,8 +120,7 @@ async def _same_files(session: AsyncSession, model: Served) -> None:
     asked = {
         "name": model.name,
         "digest": model.digest,
-        # As its jobs are queued (core/jobs/kinds.py): any class will do.
-        "queue": f"{model.kind}.interactive.{model.name}",
+        "queue": _queue(model),
         "between": _BETWEEN_S,
     }
     other = (await session.execute(_OTHERS, asked)).one_or_none()

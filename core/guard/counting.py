@@ -12,11 +12,14 @@ from sqlalchemy.types import BigInteger, Text
 
 from core.events import outbox
 from core.guard.gaps import Gaps, Key, Test
+from core.guard.judging import UNCHECKED, UNROUTED
 from core.guard.tables import GuardQueue, GuardWatch
 from core.measures import live
 
 # The answers themselves, beside what was met in them.
 ANSWERS, WHOLE = "", "answered"
+# How the platform did, which says nothing of what a group's answers hold.
+_OURS = frozenset({UNCHECKED, UNROUTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ async def _watched(session: AsyncSession, tenant_id: str, notes: Sequence[Note])
         for key, row in rows.items()
     }
     gaps = Gaps(notes[-1].alpha, {g: list(w) for g, w in queue.waiting.items()}, tests)
-    revealed = [key for n in notes for key in gaps.seen(n.group, {c for c, _ in n.hits})]
+    revealed = [key for n in notes for key in gaps.seen(n.group, {c for c, _ in n.hits} - _OURS)]
     queue.waiting = gaps.waiting
     for key, test in gaps.tests.items():
         row = rows.get(key)

@@ -15,9 +15,14 @@ from core.guard.lexicon import Tree
 from core.guard.rule import Rule, opening
 
 _BASE64 = string.ascii_letters + string.digits + "+/_-="
+_BYTES = re.compile(r"(?:0x|\\x|\\u00)?([0-9A-Fa-f]{2})")
 _PERCENT = string.ascii_letters + string.digits + "%._~+-"
+# A byte as programs write and print it.
+_BYTE = r"(?:0x|\\x|\\u00)?[0-9A-Fa-f]{2}"
 # A run is as long at most; a longer one is let through, as a file may be.
 RUN = 600
+# Bytes that stand apart are looked at so many at a time, from each on: a table of numbers need not wait for its end.
+BYTES = 32
 # Of what was decoded, so much must be text: chance makes few printable characters in a row.
 _TEXT = 0.8
 
@@ -39,6 +44,17 @@ def rules(tree: Tree) -> tuple[Rule, ...]:
             RUN + 1,
             string.hexdigits,
             opening("(?<![0-9A-Fa-f])", "[0-9A-Fa-f]"),
+            _check(tree, _hexadecimal),
+        ),
+        Rule(
+            "encoded",
+            re.compile(
+                rf"(?<![0-9A-Fa-f]){_BYTE}(?:[ ,:-]{{0,2}}{_BYTE}){{4,{BYTES - 1}}}(?![0-9A-Fa-f])"
+            ),
+            # Each byte with what marks it as one, and what stands between two.
+            BYTES * 8 + 1,
+            string.hexdigits + "\\xu ,:-",
+            opening("(?<![0-9A-Fa-f])", r"[0-9A-Fa-f\\]", r"[0-9A-Fa-fxu]"),
             _check(tree, _hexadecimal),
         ),
         Rule(
@@ -87,7 +103,7 @@ def _base64(run: str) -> list[bytes]:
 
 
 def _hexadecimal(run: str) -> list[bytes]:
-    return [bytes.fromhex(run)]
+    return [bytes.fromhex("".join(_BYTES.findall(run)))]
 
 
 def _percent(run: str) -> list[bytes]:

@@ -48,9 +48,9 @@ RULES = (
     Rule(
         "iban",
         # Letters of the words behind it may be in the match: the check knows how long its country's are.
-        re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?: ?[A-Za-z0-9]){11,30}"),
+        re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]){11,30}"),
         65,
-        _ALNUM + " ",
+        _ALNUM + " -",
         opening("(?<![A-Za-z0-9])", "[A-Za-z]", "[A-Za-z]", "[0-9]", "[0-9]"),
         checks.iban,
         needs=_DIGITS,

@@ -55,9 +55,9 @@ class Scanner:
             act = self.acts[category]
             yield Span(*view.raw(begin - behind, end - behind), act, ((category, act.action),))
 
-    def hides(self, before: str, text: str) -> bool:
+    def hides(self, before: str, text: str, *, escaped: bool = False) -> bool:
         """Whether something that is not to be said would begin in `text` or reach into it, if it came after
         `before`: for what a model might have said, which nobody follows up."""
-        spans, _ = self.scan("", seen(before + text), final=True)
+        spans, _ = self.scan("", seen(before + text, escaped=escaped), final=True)
         at = len(before)
         return any(span.end > at and span.act.action != "observe" for span in spans)

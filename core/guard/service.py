@@ -2,18 +2,27 @@
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.classifiers import listed
 from core.errors import InvalidInput
-from core.guard.settings import GuardSettings, Judge
+from core.guard.lowering import lowered
+from core.guard.settings import GuardSettings, Judge, Router
 from core.guard.tables import GuardCount, GuardCurrent, GuardVersion, GuardWatch
-from core.security.keys import Caller
+from core.security.keys import RISK_OWNER, Caller
 
 OFF = GuardSettings()
+
+
+class Embeds(NamedTuple):
+    """The embedding model that routes here: its name, and the digest of its files."""
+
+    name: str
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +66,19 @@ async def version(session: AsyncSession, tenant_id: str, digest: str) -> GuardSe
     return None if body is None else GuardSettings.model_validate(body)
 
 
-async def put(session: AsyncSession, caller: Caller, wanted: GuardSettings) -> Current:
-    """Have jobs accepted from now on guarded so. Raises InvalidInput for a classifier that cannot be had."""
-    settings = resolved(wanted)
+async def put(
+    session: AsyncSession, caller: Caller, wanted: GuardSettings, embeds: Embeds | None = None
+) -> Current:
+    """Have jobs accepted from now on guarded so. `embeds`: what a router goes by.
+
+    Raises InvalidInput for a classifier or a router that cannot be had, Forbidden for less than what is enforced by a
+    key without the role.
+    """
+    settings = resolved(wanted, embeds)
     digest, tenant = settings.digest, caller.tenant_id
+    await _lock(session, tenant)
+    if less := lowered((await current(session, tenant)).settings, settings):
+        caller.must_be(RISK_OWNER, f"lower an enforced guard ({'; '.join(less)})")
     await session.execute(
         insert(GuardVersion)
         .values(
@@ -81,16 +99,36 @@ async def put(session: AsyncSession, caller: Caller, wanted: GuardSettings) -> C
     return Current(settings, digest, now)
 
 
-def resolved(settings: GuardSettings) -> GuardSettings:
-    """With the classifier's own name, digest and thresholds, so that a digest of settings says all.
+async def _lock(session: AsyncSession, tenant_id: str) -> None:
+    """One change of a tenant's guard at a time: what is lower is told from what is in force."""
+    line = f"guard {tenant_id}"
+    await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(line, 0))))
+
+
+def resolved(settings: GuardSettings, embeds: Embeds | None = None) -> GuardSettings:
+    """With the names, digests and thresholds of its models, so that a digest of settings says all.
 
     Raises InvalidInput naming the field.
     """
-    judge = settings.classifier
-    if judge is None:
-        return settings
-    classifier = listed.classifier(judge.name)
-    for name in judge.categories:
+    judge, router = settings.classifier, settings.router
+    found: dict[str, Judge | Router] = {}
+    if judge is not None:
+        found["classifier"] = _judge(judge)
+    # Of one that is off nothing is asked, so that whatever is gone can be let go.
+    if router is not None and settings.mode != "off":
+        if embeds is None:
+            raise InvalidInput(
+                "router: no embedding model is served here; start one (penstock worker embedding), or leave it out",
+                param="router",
+                code="model_not_found",
+            )
+        found["router"] = router.model_copy(update={"model": embeds.name, "digest": embeds.digest})
+    return settings.model_copy(update=found)
+
+
+def _judge(asked: Judge) -> Judge:
+    classifier = listed.classifier(asked.name)
+    for name in asked.categories:
         if name not in classifier.categories:
             raise InvalidInput(
                 f"classifier.categories: {classifier.name} does not know {name!r}; it knows "
@@ -98,10 +136,9 @@ def resolved(settings: GuardSettings) -> GuardSettings:
                 param="classifier.categories",
             )
     thresholds = classifier.card.thresholds
-    wanted = judge.categories or dict.fromkeys(thresholds)
-    least = {name: thresholds[name] if asked is None else asked for name, asked in wanted.items()}
-    known = {"name": judge.name, "digest": classifier.digest, "categories": least}
-    return settings.model_copy(update={"classifier": Judge(**{**judge.model_dump(), **known})})
+    wanted = asked.categories or dict.fromkeys(thresholds)
+    least = {name: thresholds[name] if told is None else told for name, told in wanted.items()}
+    return asked.model_copy(update={"digest": classifier.digest, "categories": least})
 
 
 async def counts(session: AsyncSession, tenant_id: str, days: int) -> list[GuardCount]:

@@ -23,7 +23,7 @@ Words = Annotated[str, StringConstraints(max_length=64, pattern=r'^[^"\\\x00-\x1
 TermText = Annotated[str, StringConstraints(min_length=2, max_length=64)]
 MOST_TERMS = 5000
 # A category that only its tenant knows must not be called as one of ours.
-OURS = frozenset({*personal.CATEGORIES, "encoded", "unchecked"})
+OURS = frozenset({*personal.CATEGORIES, "encoded", "unchecked", "unrouted"})
 
 
 class Strict(BaseModel):
@@ -103,7 +103,8 @@ class Judge(Strict):
 
 class Router(Strict):
     """Which sentences the classifier is shown: those alike to one of `examples` and less so to all of `contrast`.
-    It only ever decides who looks, never what is said."""
+    It only ever decides who looks, never what is said. `model`, `digest`: the embedding model whose vectors those
+    are; set by the platform, so that the same settings route alike."""
 
     examples: list[Annotated[str, StringConstraints(min_length=1, max_length=500)]] = Field(
         min_length=1, max_length=64
@@ -111,7 +112,12 @@ class Router(Strict):
     contrast: list[Annotated[str, StringConstraints(min_length=1, max_length=500)]] = Field(
         default_factory=list, max_length=64
     )
-    threshold: float = Field(0.35, gt=0, le=1, allow_inf_nan=False)
+    # At which all-MiniLM-L6-v2 kept little from the classifier: the table of docs/guard.md.
+    threshold: float = Field(0.15, gt=0, le=1, allow_inf_nan=False)
+    model: str = Field("", max_length=256, description="set by the platform")
+    digest: str = Field(
+        "", pattern="^[0-9a-f]{0,64}$", description="set by the platform: of that model's files"
+    )
 
 
 class Monitor(Strict):
@@ -152,11 +158,11 @@ class GuardSettings(Strict):
     def digest(self) -> str:
         """sha256 in hexadecimal of all that answers may depend on."""
         body = orjson.dumps(self.model_dump(), option=orjson.OPT_SORT_KEYS)
-        return hashlib.sha256(RULES + body).hexdigest()
+        return hashlib.sha256(RULES.encode() + body).hexdigest()
 
     def action_of(self, category: str, default: Action = "mask") -> Rewrite:
         return self.actions.get(category) or Rewrite(action=default)
 
 
 # Of the rules that ship: another number, and what was cached under the old ones is not served.
-RULES = b"rules 1 "
+RULES = "rules 2 "

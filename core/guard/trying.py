@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from core.classifiers import listed
 from core.guard.correcting import Strings, pieces
 from core.guard.guard import compiled
-from core.guard.judging import Judging
+from core.guard.judging import Judging, Looks
 from core.guard.settings import GuardSettings
 
 
@@ -19,8 +19,10 @@ class Tried:
     hits: Counter[tuple[str, str]]
 
 
-async def tried(settings: GuardSettings, text: str, *, json: bool = False) -> Tried:
-    """What would have left of `text`, had a model said it; `json`: inside of JSON."""
+async def tried(
+    settings: GuardSettings, text: str, *, json: bool = False, looks: Looks | None = None
+) -> Tried:
+    """What would have left of `text`, had a model said it; `json`: inside of JSON. `looks`: of a router."""
     guard = compiled(settings)
     if guard is None:
         return Tried(text, False, Counter())
@@ -28,7 +30,7 @@ async def tried(settings: GuardSettings, text: str, *, json: bool = False) -> Tr
     stretches = [*passage.feed(text), *passage.finish()]
     if settings.classifier is not None:
         classifier = listed.classifier(settings.classifier.name)
-        stretches = await Judging(guard, classifier).judged(stretches)
+        stretches = await Judging(guard, classifier, looks).all_judged(stretches, escaped=json)
     said: list[str] = []
     hits: Counter[tuple[str, str]] = Counter()
     for stretch in stretches:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from core.catalog.models import Served
 from core.errors import InvalidInput
+from core.guard.settings import RULES
 from core.jobs.inference import InferenceSpec
 
 MAX_TTL_S = 30 * 86400
@@ -78,8 +79,9 @@ def context(spec: InferenceSpec, model: Served, embeds: Served, guard: str = "")
 
 
 def _guarded(guard: str) -> dict[str, str]:
-    """Nothing without one: what was kept before there were guards is still found."""
-    return {"guard": guard} if guard else {}
+    """Nothing without one: what was kept before there were guards is still found. A digest outlives the rules that
+    shipped when it was made."""
+    return {"guard": guard, "rules": RULES} if guard else {}
 
 
 def _plain(spec: InferenceSpec) -> dict[str, Any]:

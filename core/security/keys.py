@@ -20,7 +20,7 @@ from core.ids import new_id
 PREFIX = "sk-penstock-"
 MIN_WEIGHT, MAX_WEIGHT = 0.01, 1000.0
 Unit = Literal["requests", "tokens"]
-# What a key may do beyond the rest: accept a risk by name (force the gate, change its policy).
+# What a key may do beyond the rest: accept a risk by name (force the gate, change its policy, lower the guard).
 RISK_OWNER = "risk-owner"
 ROLES = (RISK_OWNER,)
 

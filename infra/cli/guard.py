@@ -39,7 +39,8 @@ def put(
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change the mode, or all settings from a file; jobs accepted before keep theirs."""
+    """Change the mode, or all settings from a file; jobs accepted before keep theirs. Lowering what is enforced takes
+    a key with the role risk-owner."""
     with opened(url, key, "guard set") as api:
         wanted = _read(file) if file else api.ask("GET", "/v1/guard")["settings"]
         found = api.ask("PUT", "/v1/guard", json=wanted | ({"mode": mode} if mode else {}))
@@ -117,6 +118,10 @@ def _shown(found: dict[str, Any], *, as_json: bool) -> None:
         typer.echo(f"  pattern {one['category']}: {one['pattern']}")
     if judge := settings["classifier"]:
         typer.echo(f"  classifier {judge['name'] or 'of the platform'}, {judge['on_failure']}")
+    if router := settings["router"]:
+        how = found["routing"]
+        why = f", all shown: {how['why']}" if how["why"] else ""
+        typer.echo(f"  router {len(router['examples'])} examples, {router['model']}{why}")
 
 
 def _table(found: dict[str, Any], names: tuple[str, ...], *, as_json: bool) -> None:

@@ -6,14 +6,23 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from sqlalchemy import text as sql
 
+from core.db.session import Database
 from core.ids import new_id
+from core.security.keys import RISK_OWNER
 from tests.api.openai import batching
 from tests.asking import ended, error, run, submit
 from tests.rig import Rig
 from tests.waiting import eventually
 
 PROMPT = "Guard the river"
+
+
+@pytest.fixture
+async def key(rig: Rig) -> str:
+    """Of an owner, who may lower the guard again."""
+    return await rig.key(new_id("t"), roles=[RISK_OWNER])
 
 
 async def _said(client: httpx.AsyncClient, **fields: Any) -> str:
@@ -148,6 +157,58 @@ async def test_tenants_have_guards_of_their_own(client: httpx.AsyncClient, rig: 
         assert (await other.get("/v1/guard")).json()["settings"]["mode"] == "off"
         assert await _said(other) == text
         assert (await other.get("/v1/guard/counts")).json()["data"] == []
+
+
+async def test_lowering_what_is_enforced_takes_the_role(
+    client: httpx.AsyncClient, rig: Rig
+) -> None:
+    tenant = new_id("t")
+    async with (
+        rig.client(await rig.key(tenant)) as plain,
+        rig.client(await rig.key(tenant, roles=[RISK_OWNER])) as owner,
+    ):
+        _, word = await _word(plain)
+        # Watching is nobody's loss, and raising is everybody's.
+        for fields in (
+            {"mode": "observe"},
+            {"mode": "off"},
+            _lexicon(word),
+            _lexicon(word, "stop"),
+        ):
+            await _set(plain, **fields)
+        refused = error(await plain.put("/v1/guard", json={"mode": "observe"}), 403)
+        assert refused["code"] == "role_required"
+        assert "lower an enforced guard (mode: enforce becomes observe)" in refused["message"]
+        assert "penstock keys create --role risk-owner" in refused["message"]
+        refused = error(await plain.put("/v1/guard", json={"mode": "enforce"}), 403)
+        assert "lexicons" in refused["message"]
+        assert (await plain.get("/v1/guard")).json()["settings"]["lexicons"]
+        await _set(owner, mode="off")
+
+
+async def test_a_guard_that_an_older_release_stored_is_in_force(
+    client: httpx.AsyncClient, db: Database
+) -> None:
+    """What it lacks has its default, and its digest is its name: nobody reckons it anew."""
+    text, word = await _word(client)
+    await _set(client, **_lexicon(word))
+    async with db.begin() as session:
+        job = await submit(client, prompt=PROMPT, max_tokens=1)
+        of = await session.scalar(
+            sql("SELECT tenant_id FROM jobs WHERE id = :id"), {"id": job["id"]}
+        )
+        lexicon = [{"category": "old", "terms": [word]}]
+        row = {"t": of, "d": "0" * 64, "b": json.dumps({"mode": "enforce", "lexicons": lexicon})}
+        await session.execute(
+            sql(
+                "INSERT INTO guards (tenant_id, digest, body, key_id) VALUES (:t, :d, cast(:b AS jsonb), 'key')"
+            ),
+            row,
+        )
+        await session.execute(
+            sql("UPDATE guard_current SET digest = :d, active = :d WHERE tenant_id = :t"), row
+        )
+    assert await _said(client) == text.replace(word, "[old]")
 
 
 async def test_every_answer_of_several_is_guarded(client: httpx.AsyncClient) -> None:

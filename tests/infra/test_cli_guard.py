@@ -38,6 +38,9 @@ def test_a_guard_is_tried_set_and_shown(cli: Cli, tmp_path: Path) -> None:
     assert "lexicon codename: 1 terms" in put.output
     assert cli("test", "nothing here").exit_code == 0
     assert cli("set", "enforce").output.startswith("enforce")
+    lowered = cli("set", "observe")
+    assert lowered.exit_code == 1
+    assert "penstock keys create --role risk-owner" in lowered.output
     shown = json.loads(cli("show", "--json").output)
     assert shown["settings"]["lexicons"][0]["terms"] == ["project halcyon"]
     for listing in ("counts", "watches"):

@@ -1,5 +1,6 @@
 """The ways on which answers leave: what a guard keeps is on none; a second attempt says what the first would have."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from core.guard.judging import Judging
 from core.jobs import inference
 from core.jobs.inference import InferenceSpec
 from tests.guarding import Parrot, guard, whole
+from tests.waiting import eventually
 from workers.answering.answer import Answer, Ask, Prompt, answered
 from workers.answering.ask import Kept
 from workers.answering.guards import Guarding
@@ -212,6 +214,21 @@ async def test_watching_says_everything_at_once() -> None:
     assert told.met[("email", "observe")] == 1
 
 
+async def test_half_a_characters_token_is_not_lost_between_attempts() -> None:
+    """It has no text yet, and may be said with what was held before it."""
+    by = guard()
+    line = "EMP-123456 is 0 \u4f60\u597d \U0001f600 0x \u4f60 1 \u597d&\u4f60"
+    result, _, plain = await _answered(by, line=line, logprobs=0)
+    for until in range(len(plain.said)):
+        first = Told(until)
+        with pytest.raises(KilledError):
+            await _answered(by, line=line, told=first, logprobs=0)
+        again, _, _ = await _answered(
+            by, line=line, before=inference.join(None, first.said), logprobs=0
+        )
+        assert again["choices"] == result["choices"]
+
+
 class Finder:
     """A classifier that finds one word."""
 
@@ -220,6 +237,29 @@ class Finder:
 
     def scores(self, texts: Sequence[str]) -> list[dict[str, float]]:
         return [{"hate": float("hate" in text)} for text in texts]
+
+
+async def test_watching_judges_beside_the_answer_and_counts_all_of_it() -> None:
+    line = "A gate is open. I hate all of them. It is late. " * 5
+    judge = {"name": "penstock-lexical@1", "categories": {"hate": 0.5}, "budget_ms": 5000}
+    by = guard(mode="observe", classifier=judge)
+    told, free = Told(), asyncio.Event()
+
+    async def looks(sentences: Sequence[str]) -> list[bool]:
+        await free.wait()
+        return [True] * len(sentences)
+
+    result, _, _ = await _answered(by, line=line, told=told, judging=Judging(by, Finder(), looks))
+    # All of it has been said while the router has not answered once.
+    assert result["text"] == told.heard
+    assert told.notes == 0
+    free.set()
+
+    async def noted() -> int:
+        return told.notes
+
+    assert await eventually(noted, "the note") == 1
+    assert told.met[("hate", "observe")] == 5
 
 
 @pytest.mark.parametrize("action", ["mask", "stop"])

@@ -74,11 +74,15 @@ class Trail:
         return half
 
     def pending(self) -> list[list[Any]]:
-        """What has not been shown, for the next attempt: the fields of its tokens."""
-        return [[t.begin, t.end, t.shown, t.said, t.hidden] for t in self._tokens]
+        """What has not been shown, for the next attempt: the fields of its tokens; of half a character, which has no
+        text, in the end."""
+        tokens = [*self._tokens, *([Token(0, 0, self._half)] if self._half else [])]
+        return [[t.begin, t.end, t.shown, t.said, t.hidden] for t in tokens]
 
     def resume(self, pending: Iterable[list[Any]]) -> None:
-        self._tokens.extend(Token(*one) for one in pending)
+        tokens = [Token(*one) for one in pending]
+        self._tokens.extend(t for t in tokens if t.begin < t.end)
+        self._half = [one for t in tokens if t.begin == t.end for one in t.shown]
 
     def _cleared(self, one: dict[str, Any], before: str) -> dict[str, Any]:
         return one | {"top": [t for t in one["top"] if not self.hides(before, t["token"])]}

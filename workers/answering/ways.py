@@ -5,9 +5,11 @@ engine --Chunk--> Stops --Chunk--> Way.take --> ask.say, and the answer as far a
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from core.guard.correcting import Piece, Strings, pieces
+from core.guard.judging import Judging
 from core.guard.passage import Stretch
 from core.jobs.inference import InferenceSpec
 from workers.answering.ask import Answer, Ask, Kept
@@ -46,7 +48,7 @@ class Way:
 
 
 class Watched(Way):
-    """Everything leaves as it comes; what is met in it is counted when it is whole."""
+    """Everything leaves as it comes; what is met in it is counted when it is whole, and judged beside it."""
 
     def __init__(
         self, ask: Ask, answer: Answer, by: Guarding, *, telling: bool, escaped: bool
@@ -59,11 +61,19 @@ class Watched(Way):
     async def take(self, chunk: Chunk) -> None:
         await super().take(chunk)
         self._met += self._passage.feed(chunk.text)
-        if chunk.finish is not None:
-            self._met += self._passage.finish()
-            if self._by.judging is not None:
-                self._met = await self._by.judging.judged(self._met)
-            self._by.note(sum((_hits(one, []) for one in self._met), Counter()))
+        if chunk.finish is None:
+            return
+        self._met += self._passage.finish()
+        if self._by.judging is None:
+            self._note(self._met)
+        else:
+            self._by.beside(self._judged(self._by.judging))
+
+    async def _judged(self, judging: Judging) -> None:
+        self._note(await judging.all_judged(self._met, escaped=self._passage.escaped))
+
+    def _note(self, met: Sequence[Stretch]) -> None:
+        self._by.note(sum((_hits(one, []) for one in met), Counter()))
 
 
 class Guarded(Way):
@@ -79,7 +89,7 @@ class Guarded(Way):
         self._strings = Strings() if json else None
         if self._strings is not None:
             self._strings.over(answer.raw[: answer.done])
-        self._trail = Trail(by.guard.scanner.hides)
+        self._trail = Trail(partial(by.guard.scanner.hides, escaped=escaped))
         self._trail.resume(answer.pending)
         self._raw = [answer.raw]
         self._size = len(answer.raw)
@@ -106,7 +116,8 @@ class Guarded(Way):
         if chunk.finish is not None:
             stretches = [*stretches, *self._passage.finish()]
         if stretches and self._by.judging is not None:
-            stretches = await self._by.judging.judged(stretches)
+            judged = self._by.judging.judged
+            stretches = await judged(stretches, escaped=self._passage.escaped)
         # From here on nothing waits: what has left and what is kept of it stay one.
         said, stopped = self._cleared(stretches)
         self._tell(said, FILTERED if stopped else chunk.finish)

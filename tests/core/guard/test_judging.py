@@ -11,8 +11,7 @@ from core.guard import service
 from core.guard.correcting import pieces
 from core.guard.guard import Guard, compiled
 from core.guard.judging import Judging
-from core.guard.routing import Similarity
-from core.guard.settings import GuardSettings, Router
+from core.guard.settings import GuardSettings
 from core.guard.trying import tried
 from tests.guarding import spoken
 
@@ -116,21 +115,25 @@ async def test_a_router_decides_who_looks_and_never_what_is_said() -> None:
     )
 
 
-async def test_likeness_is_held_against_the_harmless() -> None:
-    vectors = {
-        "kill him": (1.0, 0.0),
-        "kill the process": (0.6, 0.8),
-        "stop a program": (0.0, 1.0),
-        "end him": (0.9, 0.44),
-    }
+async def test_the_classifier_reads_what_json_escapes() -> None:
+    judge, by = Hater(), _guard()
+    passage = by.passage(escaped=True)
+    stretches = [*passage.feed(r'{"a": "I h\u0061te all of them"}'), *passage.finish()]
+    judged = await Judging(by, judge).judged(stretches, escaped=True)
+    assert judge.shown == ['{"a": "I hate all of them"}']
+    assert any(category == "hate" for one in judged for s in one.spans for category, _ in s.hits)
 
-    async def embed(texts: Sequence[str]) -> list[tuple[float, float]]:
-        return [vectors[one] for one in texts]
 
-    router = Similarity(
-        Router(examples=["kill him"], contrast=["stop a program"], threshold=0.5), embed
+@pytest.mark.parametrize("wrong", [{}, {"hate": float("nan")}])
+@pytest.mark.parametrize("few", [True, False])
+async def test_a_score_that_is_none_is_not_harmless(wrong: dict[str, float], few: bool) -> None:
+    class Wrong(Hater):
+        def scores(self, texts: Sequence[str]) -> list[dict[str, float]]:
+            return [wrong] * (len(texts) - few)
+
+    assert await _said(_guard(), Wrong(), 200) == (
+        "[unchecked] [unchecked] [unchecked]\n[unchecked]"
     )
-    assert await router.looks(["end him", "kill the process"]) == [True, False]
 
 
 async def test_the_platforms_classifier_is_named_and_bound_by_its_digest() -> None:

@@ -3,6 +3,7 @@
 import base64
 import codecs
 import itertools
+import json
 import random
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from core.catalog import tokenizer
 from core.config import MODEL_FOLDER
-from core.guard.correcting import pieces
+from core.guard.correcting import Strings, pieces
 from core.guard.guard import Guard
 from tests.guarding import guard, spoken, whole
 
@@ -47,6 +48,19 @@ SECRETS = (
     base64.b64encode(b"kill yourself now").decode(),
     b"badword".hex(),
     "%62%61%64%77%6f%72%64",
+    "62 61 64 77 6f 72 64",
+    "0x62, 0x61, 0x64, 0x77, 0x6f, 0x72, 0x64",
+    r"\x62\x61\x64\x77\x6f\x72\x64",
+    r"\u0062\u0061\u0064\u0077\u006f\u0072\u0064",
+    "&#98;ad&#x77;ord",
+    "jane&commat;example&period;com",
+    "jane\x7f\x08@exa\x85mple.com",
+    "jane\u2065@example\U000e0fff.com",
+    "jane@example\u3002com",
+    "4111\u20131111\u20111111\u20121111",
+    "\u0664\u0661\u0661\u0661 \u0967\u0967\u0967\u0967 1111 \u2780111",
+    "DE89-3704-0044-0532-0130-00",
+    "\U0001f171\U0001f150\U0001f1e9word",
 )
 PLAIN = (
     "The river",
@@ -83,6 +97,14 @@ PLAIN = (
     " as sure",
     " class",
     " loose",
+    "&",
+    "&#",
+    " &amp; ",
+    " Q&A",
+    "\x08",
+    " 0x",
+    " 20 21",
+    "\\",
 )
 _TEXTS = st.lists(st.sampled_from(SECRETS + PLAIN), max_size=14).map("".join)
 
@@ -225,3 +247,45 @@ def test_a_stop_ends_what_is_said() -> None:
 def test_other_words_are_said_instead() -> None:
     by = guard(actions={"slur": {"action": "rewrite", "text": "***"}, "staff": {"action": "off"}})
     assert whole(by, "badword EMP-123456") == "*** EMP-123456"
+
+
+def _halves(word: str) -> str:
+    """In mathematical letters, as JSON escapes them: two halves each."""
+    return json.dumps("".join(chr(0x1D41A + ord(c) - ord("a")) for c in word))[1:-1]
+
+
+# As models write them inside of strings; the guard reads them as their readers will.
+IN_JSON = (
+    _halves("badword"),
+    r"jane\u0040example.com",
+    r"jane&#64;example.com",
+    r"\ud83c\udd71adword",
+    r"b\u200badword",
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    parts=st.lists(st.sampled_from((*IN_JSON, *PLAIN[:12], r"\\", r"\n", r"\ud83d", "u0062")), max_size=10),
+    seed=st.integers(0, 2**32),
+)  # fmt: skip
+def test_json_says_the_same_however_it_comes(parts: list[str], seed: int) -> None:
+    text = json.dumps({"a": 0})[:-2] + '"' + "".join(parts).replace("\n", " ") + '"}'
+    said = whole(RULES, text, escaped=True)
+    passage, strings, heard = RULES.passage(escaped=True), Strings(), ""
+    for part in _cuts(text, seed):
+        heard += spoken(passage.feed(part), strings)
+        assert said.startswith(heard)
+    assert heard + spoken(passage.finish(), strings) == said
+
+
+@pytest.mark.parametrize("secret", IN_JSON)
+def test_what_json_escapes_is_found(secret: str) -> None:
+    said = json.loads(whole(RULES, f'{{"a": "so {secret} is"}}', escaped=True))["a"]
+    assert said.startswith("so [")
+    assert said.endswith("] is")
+
+
+@pytest.mark.parametrize("text", ["Q&A &notes; &#x; &#99999999; &", "a && b", "&lt;b&gt; AT&T"])
+def test_what_is_no_entity_is_said_as_it_is(text: str) -> None:
+    assert whole(RULES, text) == text

@@ -90,6 +90,12 @@ def test_a_pattern_without_bounds_is_refused(pattern: str, why: str) -> None:
         bounded.rule("x", pattern)
 
 
+def test_a_token_that_would_complete_something_is_hidden_in_json_too() -> None:
+    assert BY.scanner.hides("badwor", "d")
+    assert BY.scanner.hides(r'{"x": "b\u0061dwor', "d", escaped=True)
+    assert not BY.scanner.hides("the riv", "er")
+
+
 def test_another_setting_is_another_guard() -> None:
     one = GuardSettings.model_validate({"mode": "enforce"})
     assert one.digest == GuardSettings.model_validate({"mode": "enforce"}).digest
