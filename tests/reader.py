@@ -40,6 +40,18 @@ class Reader:
     def snapshots(self) -> int:
         return sum(e["type"] == "snapshot" for e in self.events)
 
+    def agrees(self, log: list[dict[str, Any]]) -> None:
+        """Raises AssertionError unless each event is the one of its number in the whole `log`, and each snapshot says
+        what the log says up to its number. `take` has seen that none is missing, repeated or out of order."""
+        for event in self.events:
+            upto = log[: event["seq"]]
+            if event["type"] == "snapshot":
+                said = "".join(e["data"]["text"] for e in upto if e["type"] == "output.delta")
+                assert event["data"].get("text", "") == said, f"snapshot {event['seq']}"
+            else:
+                assert event == upto[-1]
+        assert self.events[-1] == log[-1]
+
     def take(self, event: dict[str, Any]) -> None:
         """Raises AssertionError for a number that is missing, repeated or out of order."""
         assert not self.ended, f"{event} after the last event"
