@@ -1,4 +1,7 @@
-"""One embedded stack and one of each of our processes for the whole session; a new tenant for each test."""
+"""One embedded stack and one of each of our processes for the whole session; a new tenant for each test.
+
+Where several processes share the tests (pytest -n), each has a stack of its own, and this page says who runs what.
+"""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -10,6 +13,43 @@ from core.db.session import Database
 from core.events.log import EventLog, connect
 from core.ids import new_id
 from tests.rig import Rig
+
+# What only one process of the test run may load: a real engine takes a minute's work and two gigabytes.
+ALONE = ("engine_rig", "engine")
+# Folders whose tests wait for processes come first, those that only compute fill the gaps at the end.
+ORDER = ("studies", "examples", "faults", "workers", "api", "infra", "core")
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A file's tests stay together, so its fixtures are made once; so do all tests of one real engine."""
+    if not hasattr(config, "workerinput"):
+        return
+    for item in items:
+        held = [name for name in ALONE if name in getattr(item, "fixturenames", ())]
+        item.add_marker(
+            pytest.mark.xdist_group(held[0] if held else item.nodeid.partition("::")[0])
+        )
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> tuple[bool, int]:
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    alone = any(name in getattr(item, "fixturenames", ()) for name in ALONE)
+    return not alone, ORDER.index(folder) if folder in ORDER else len(ORDER)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The counts of every fault test that ran, passed ones too (tests/faults/conftest.py)."""
+    ran = [report for some in terminalreporter.stats.values() for report in some]
+    lines = [
+        line for report in ran if getattr(report, "when", "") == "teardown"
+        for name, line in report.user_properties if name == "counts"
+    ]  # fmt: skip
+    if lines:
+        terminalreporter.section("fault tests")
+        for line in lines:
+            terminalreporter.write_line(str(line))
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +81,25 @@ def trainer(rig: Rig) -> Rig:
     if "finetune" not in rig.parts:
         rig.start("finetune")
     return rig
+
+
+@pytest.fixture(scope="session")
+def engine_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """Every process that trains and answers, on the real engine, in float32, and the real trainer. Tests that kill
+    something make their own."""
+    env = {
+        "PENSTOCK_ENGINE": "vllm",
+        "PENSTOCK_ENGINE_KV_CACHE_MB": "128",
+        "PENSTOCK_ENGINE_MAX_SEQUENCES": "32",
+        "PENSTOCK_TRAINER": "workers.trainer",
+    }
+    made = Rig(Path(tmp_path_factory.mktemp("engine")), env)
+    try:
+        made.start_stack()
+        made.start("api", "control", "inference", "finetune")
+        yield made
+    finally:
+        made.end()
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ from tests.reader import Reader
 from tests.rig import Rig
 from tests.waiting import eventually, until
 
-# What was counted, one line a check; the end of the test run prints them (conftest.py).
+# What a test counted, one line a check; the end of the test run prints them (conftest.py).
 REPORT: list[str] = []
 
 _FACTS = text(

@@ -1,7 +1,6 @@
 """OpenAI's own client, pointed at the rig."""
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
@@ -19,16 +18,3 @@ async def ai(rig: Rig, key: str) -> AsyncIterator[AsyncOpenAI]:
         http_client=DefaultAsyncHttpxClient(trust_env=False, timeout=60),
     ) as client:
         yield client
-
-
-@pytest.fixture(scope="session")
-def engine_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    """A rig on the real engine, in float32, for all tests here that need one."""
-    env = {"PENSTOCK_ENGINE": "vllm", "PENSTOCK_ENGINE_KV_CACHE_MB": "128"}
-    made = Rig(Path(tmp_path_factory.mktemp("openai-vllm")), env)
-    try:
-        made.start_stack()
-        made.start("api", "control", "inference")
-        yield made
-    finally:
-        made.end()
