@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 
+from tests.waiting import PATIENCE_S
+
 TERMINAL = {"job.succeeded", "job.failed", "job.cancelled", "job.expired"}
 
 
@@ -84,7 +86,7 @@ class Reader:
                 self.take(event)
                 number, data = "", ""
 
-    async def follow(self, client: httpx.AsyncClient, timeout_s: float = 60) -> "Reader":
+    async def follow(self, client: httpx.AsyncClient, timeout_s: float = PATIENCE_S) -> "Reader":
         """Reconnect until the job has ended. Raises TimeoutError."""
         async with asyncio.timeout(timeout_s):
             while not self.ended:

@@ -2,12 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
 from core.events.log import EventLog, fence_key, stream_key
 from core.ids import new_id
@@ -202,26 +199,8 @@ async def test_many_readers_at_any_pace_see_the_same(client: Client) -> None:
           f"{sum(r.snapshots for r in readers)} snapshots")  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    """An API with few seats, whose signs of life come often; no worker."""
-    settings = {
-        "PENSTOCK_SSE_KEEPALIVE_S": "0.1",
-        "PENSTOCK_SSE_MAX_CONNECTIONS": "4",
-        "PENSTOCK_SSE_MAX_CONNECTIONS_PER_TENANT": "3",
-    }
-    made = Rig(Path(tmp_path_factory.mktemp("small")), settings)
-    try:
-        made.start_stack()
-        made.start("api", "inference")
-        made.parts["inference"].kill()
-        yield made
-    finally:
-        made.end()
-
-
-async def test_a_silent_job_sends_signs_of_life(small: Rig) -> None:
-    async with small.client(await small.key(new_id("t"))) as client:
+async def test_a_silent_job_sends_signs_of_life(workerless: Rig) -> None:
+    async with workerless.client(await workerless.key(new_id("t"))) as client:
         job = await asking.submit(client)
         signs = 0
         async with client.stream("GET", f"{JOBS}/{job['id']}/stream") as response:
@@ -231,10 +210,10 @@ async def test_a_silent_job_sends_signs_of_life(small: Rig) -> None:
                     break
 
 
-async def test_more_streams_than_seats_are_told_when_to_come_back(small: Rig) -> None:
+async def test_more_streams_than_seats_are_told_when_to_come_back(workerless: Rig) -> None:
     async with (
-        small.client(await small.key(new_id("t"))) as one,
-        small.client(await small.key(new_id("t"))) as other,
+        workerless.client(await workerless.key(new_id("t"))) as one,
+        workerless.client(await workerless.key(new_id("t"))) as other,
     ):
         job, theirs = await asking.submit(one), await asking.submit(other)
 

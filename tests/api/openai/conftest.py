@@ -1,6 +1,7 @@
-"""OpenAI's own client, pointed at the rig."""
+"""OpenAI's own client, pointed at the rig; and a rig whose processes may be killed."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
@@ -18,3 +19,21 @@ async def ai(rig: Rig, key: str) -> AsyncIterator[AsyncOpenAI]:
         http_client=DefaultAsyncHttpxClient(trust_env=False, timeout=60),
     ) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """A rig whose parts may be killed, with short leases. Who kills one starts it again."""
+    env = {
+        "PENSTOCK_SCRIPTED_TOKEN_S": "0.005",
+        "PENSTOCK_INFERENCE_LEASE_S": "4",
+        "PENSTOCK_INFERENCE_HEARTBEAT_S": "1",
+        "PENSTOCK_RING_AGAIN_S": "2",
+    }
+    made = Rig(Path(tmp_path_factory.mktemp("fragile")), env)
+    try:
+        made.start_stack()
+        made.start("api", "control", "inference")
+        yield made
+    finally:
+        made.end()
