@@ -1,6 +1,7 @@
 """One embedded stack and one of each of our processes for the whole session; a new tenant for each test.
 
 Where several processes share the tests (pytest -n), each has a stack of its own, and this page says who runs what.
+Those marked `fault` kill and count the seconds after: one process runs them by itself (Makefile).
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -14,8 +15,8 @@ from core.events.log import EventLog, connect
 from core.ids import new_id
 from tests.rig import Rig
 
-# What only one process of the test run may load: a real engine takes a minute's work and two gigabytes.
-ALONE = ("engine_rig", "engine")
+# What only one process of the test run makes: a real engine is long to load and has two gigabytes.
+ALONE = ("engine_rig", "engine", "workerless")
 # Folders whose tests wait for processes come first, those that only compute fill the gaps at the end.
 ORDER = ("studies", "examples", "faults", "workers", "api", "infra", "core")
 
