@@ -16,7 +16,7 @@ setup: ## the virtual environment; does nothing when it is there and matches the
 	@PYTHON=$(PYTHON) sh infra/install.sh
 
 test: lint ## lint, then every test on real services: in JOBS processes, then what kills, in one
-	@$(BIN)/pytest -m "not fault" -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/pytest -m "not fault" -n $(JOBS) --no-loadscope-reorder
 	@$(BIN)/pytest -m fault
 
 lint: setup

@@ -4,40 +4,57 @@ Where several processes share the tests (pytest -n), each has a stack of its own
 Those marked `fault` kill and count the seconds after: one process runs them by itself (Makefile).
 """
 
+import re
 from collections.abc import AsyncIterator, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from core.db.session import Database
 from core.events.log import EventLog, connect
 from core.ids import new_id
-from tests.rig import Rig
+from tests.rig import ROOT, Rig
 
 # What only one process of the test run makes: a real engine is long to load and has two gigabytes.
-ALONE = ("engine_rig", "engine", "workerless")
+ALONE = re.compile(r"\b(engine_rig|engine|workerless): (?:Rig|Engine)\b")
 # Folders whose tests wait for processes come first, those that only compute fill the gaps at the end.
 ORDER = ("studies", "examples", "faults", "workers", "api", "infra", "core")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
+@cache
+def _shared(file: str) -> str:
+    """What a file of tests shares with others so that one process must run them all; else the file itself."""
+    found = ALONE.search((ROOT / file).read_text())
+    return found[1] if found else file
+
+
+class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
+    """A file's tests stay together, so its fixtures are made once; so do all tests of one real engine. (xdist's own
+    groups are marks, which it writes where pytest 9.2 no longer reads them.)"""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _shared(nodeid.partition("::")[0])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups:
+    return Groups(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A file's tests stay together, so its fixtures are made once; so do all tests of one real engine."""
-    if not hasattr(config, "workerinput"):
-        return
-    for item in items:
-        held = [name for name in ALONE if name in getattr(item, "fixturenames", ())]
-        item.add_marker(
-            pytest.mark.xdist_group(held[0] if held else item.nodeid.partition("::")[0])
-        )
-    items.sort(key=_turn)
+    """What is long comes first where processes share the tests."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=_turn)
 
 
 def _turn(item: pytest.Item) -> tuple[bool, int]:
-    folder = item.path.relative_to(Path(__file__).parent).parts[0]
-    alone = any(name in getattr(item, "fixturenames", ()) for name in ALONE)
-    return not alone, ORDER.index(folder) if folder in ORDER else len(ORDER)
+    file = item.path.relative_to(ROOT)
+    alone = _shared(str(file)) != str(file)
+    return not alone, ORDER.index(file.parts[1]) if file.parts[1] in ORDER else len(ORDER)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
