@@ -4,6 +4,8 @@ BIN := .venv/bin
 DATA ?= .penstock
 PORT ?= 8000
 SECONDS ?= 600
+# Processes that share the tests. Each has a stack of its own, about two gigabytes with all that it starts.
+JOBS ?= 2
 
 .PHONY: run setup test lint bench chaos lock clean
 
@@ -13,8 +15,9 @@ run: setup ## the whole platform on this machine, one job to show it, Ctrl-C to 
 setup: ## the virtual environment; does nothing when it is there and matches the lock
 	@PYTHON=$(PYTHON) sh infra/install.sh
 
-test: lint ## lint, then every test on real services
-	@$(BIN)/pytest
+test: lint ## lint, then every test on real services: in JOBS processes, then what kills, in one
+	@$(BIN)/pytest -m "not fault" -n $(JOBS) --no-loadscope-reorder
+	@$(BIN)/pytest -m fault
 
 lint: setup
 	@$(BIN)/ruff check .

@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 
 JOBS = "/v1/jobs"
 SPEC: dict[str, Any] = {"kind": "inference", "prompt": "The river", "max_tokens": 5}
@@ -29,7 +29,7 @@ async def get(client: httpx.AsyncClient, job_id: str) -> dict[str, Any]:
 
 
 async def reached(
-    client: httpx.AsyncClient, job_id: str, *states: str, timeout_s: float = 30.0
+    client: httpx.AsyncClient, job_id: str, *states: str, timeout_s: float = PATIENCE_S
 ) -> dict[str, Any]:
     """The job once it is in one of `states`."""
 
@@ -43,7 +43,7 @@ async def reached(
 
 
 async def ended(
-    client: httpx.AsyncClient, job_id: str, *, timeout_s: float = 30.0
+    client: httpx.AsyncClient, job_id: str, *, timeout_s: float = PATIENCE_S
 ) -> dict[str, Any]:
     return await reached(client, job_id, *TERMINAL, timeout_s=timeout_s)
 

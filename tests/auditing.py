@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from tests.asking import ended
+from tests.waiting import PATIENCE_S
 
 AUDITS = "/v1/audits"
 # Twenty questions about two templates each: enough for figures, quick on the scripted engine.
@@ -60,7 +61,7 @@ async def submitted(client: httpx.AsyncClient, **spec: Any) -> dict[str, Any]:
 
 
 async def audited(
-    client: httpx.AsyncClient, *, timeout_s: float = 60.0, **spec: Any
+    client: httpx.AsyncClient, *, timeout_s: float = PATIENCE_S, **spec: Any
 ) -> dict[str, Any]:
     """GET /v1/audits/{id} of an audit that has succeeded."""
     job = await submitted(client, **spec)

@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 
+from tests.waiting import PATIENCE_S
+
 TERMINAL = {"job.succeeded", "job.failed", "job.cancelled", "job.expired"}
 
 
@@ -40,6 +42,18 @@ class Reader:
     def snapshots(self) -> int:
         return sum(e["type"] == "snapshot" for e in self.events)
 
+    def agrees(self, log: list[dict[str, Any]]) -> None:
+        """Raises AssertionError unless each event is the one of its number in the whole `log`, and each snapshot says
+        what the log says up to its number. `take` has seen that none is missing, repeated or out of order."""
+        for event in self.events:
+            upto = log[: event["seq"]]
+            if event["type"] == "snapshot":
+                said = "".join(e["data"]["text"] for e in upto if e["type"] == "output.delta")
+                assert event["data"].get("text", "") == said, f"snapshot {event['seq']}"
+            else:
+                assert event == upto[-1]
+        assert self.events[-1] == log[-1]
+
     def take(self, event: dict[str, Any]) -> None:
         """Raises AssertionError for a number that is missing, repeated or out of order."""
         assert not self.ended, f"{event} after the last event"
@@ -72,7 +86,7 @@ class Reader:
                 self.take(event)
                 number, data = "", ""
 
-    async def follow(self, client: httpx.AsyncClient, timeout_s: float = 60) -> "Reader":
+    async def follow(self, client: httpx.AsyncClient, timeout_s: float = PATIENCE_S) -> "Reader":
         """Reconnect until the job has ended. Raises TimeoutError."""
         async with asyncio.timeout(timeout_s):
             while not self.ended:

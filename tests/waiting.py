@@ -6,9 +6,12 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+# A wait that is in vain ends here. Costs nothing where all is well, however many others want the cores: what has to be
+# quick has a limit of its own in its test.
+PATIENCE_S = 90.0
 
 
-def until(condition: Callable[[], object], what: str, timeout_s: float = 30.0) -> None:
+def until(condition: Callable[[], object], what: str, timeout_s: float = PATIENCE_S) -> None:
     """Return once `condition()` is true. Raises AssertionError with `what` when it never is."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -18,7 +21,7 @@ def until(condition: Callable[[], object], what: str, timeout_s: float = 30.0) -
 
 
 async def eventually(
-    condition: Callable[[], Awaitable[T]], what: str, timeout_s: float = 30.0
+    condition: Callable[[], Awaitable[T]], what: str, timeout_s: float = PATIENCE_S
 ) -> T:
     """`until` for a coroutine; returns its first true answer."""
     deadline = time.monotonic() + timeout_s

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from core.measures.laws import Law, allowed, significance, stretch
 from core.measures.metric import Array
@@ -26,7 +26,7 @@ class Largest:
     method: str = "largest of several: simultaneous cluster bootstrap"
 
     def upper(self, alpha: float) -> float:
-        t = float(stats.t.ppf(1 - alpha, self.clusters - 1))
+        t = float(special.stdtrit(self.clusters - 1, 1 - alpha))
         return min(self.high, float((self.values + t * self._errors).max()))
 
     def lower(self, alpha: float) -> float:
@@ -39,7 +39,7 @@ class Largest:
     def p_below(self, x: float) -> float:
         if x > self.high:
             return 0.0
-        return float(stats.t.cdf(self._distances(x).max(), self.clusters - 1))
+        return float(special.stdtr(self.clusters - 1, self._distances(x).max()))
 
     def p_above(self, x: float) -> float:
         if x < self.low:

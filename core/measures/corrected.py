@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special
 
 from core.measures.detector import Detector, Labelled
 from core.measures.metric import Array, Estimate, Metric, Totals, ratio
@@ -81,20 +81,20 @@ class Detected:
     method: str = METHOD
 
     def upper(self, alpha: float) -> float:
-        return max(self._end(stats.norm.isf(alpha)), 1 - self._three(alpha))
+        return max(self._end(-special.ndtri(alpha)), 1 - self._three(alpha))
 
     def lower(self, alpha: float) -> float:
-        return min(self._end(-stats.norm.isf(alpha)), self._three(alpha))
+        return min(self._end(special.ndtri(alpha)), self._three(alpha))
 
     def p_below(self, x: float) -> float:
         if x > 1 or x <= 0:
             return float(x <= 0)
-        return max(float(stats.norm.sf(self._where(x))), float((1 - x) ** self.trials))
+        return max(float(special.ndtr(-self._where(x))), float((1 - x) ** self.trials))
 
     def p_above(self, x: float) -> float:
         if x < 0 or x >= 1:
             return float(x >= 1)
-        return max(float(stats.norm.cdf(self._where(x))), float(x**self.trials))
+        return max(float(special.ndtr(self._where(x))), float(x**self.trials))
 
     def _three(self, alpha: float) -> float:
         return math.exp(math.log(alpha) / self.trials)
@@ -122,7 +122,7 @@ _FAR = 4.0
 def _interval(
     seen: float, trials: float, sensitivity: Labelled, specificity: Labelled, confidence: float
 ) -> tuple[float, float | None]:
-    z = float(stats.norm.isf((1 - confidence) / 2))
+    z = float(-special.ndtri((1 - confidence) / 2))
     low, high = (_bound(seen, trials, sensitivity, specificity, one) for one in (-z, z))
     if math.isnan(high):
         return 0.0, None

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from core.measures.metric import Array
 
@@ -81,7 +81,7 @@ def _fewer(trials: float, n: float, parts: Array) -> float:
         return trials
     if live < 1.1:
         return 1.0
-    t_items, t_clusters = stats.t.ppf(0.975, n - 1), stats.t.ppf(0.975, live - 1)
+    t_items, t_clusters = special.stdtrit(n - 1, 0.975), special.stdtrit(live - 1, 0.975)
     return max(1.0, float(trials * (t_items / t_clusters) ** 2))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from core.measures import effects
 from core.measures.bootstrap import DRAWS, drawn
@@ -160,7 +160,7 @@ def _design_effect(metric: Metric, sums: Sums, error: float) -> float | None:
 def _detectable(what: Known, confidence: float) -> float | None:
     if what.error is None:
         return None
-    return float(stats.norm.isf((1 - confidence) / 2) + stats.norm.isf(1 - POWER)) * what.error
+    return -float(special.ndtri((1 - confidence) / 2) + special.ndtri(1 - POWER)) * what.error
 
 
 def _clusters(metric: Metric, sums: Sums) -> int:

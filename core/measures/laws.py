@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from core.measures.metric import Array
 
@@ -27,14 +27,19 @@ def significance(beyond: int, draws: int, clusters: int) -> float:
     """The p-value of a limit beyond which so many draws lie, moved to t for few clusters (Hesterberg 2015)."""
     if beyond >= draws:
         return 1.0
-    z = stats.norm.ppf((beyond + 1) / (draws + 1))
-    return float(stats.t.cdf(stretch(clusters) * z, clusters - 1))
+    z = special.ndtri((beyond + 1) / (draws + 1))
+    return float(special.stdtr(clusters - 1, stretch(clusters) * z))
 
 
 def allowed(alpha: float, draws: int, clusters: int) -> int:
     """How many draws lie beyond the bound at alpha: the most that are significant."""
-    share = stats.norm.cdf(stats.t.ppf(alpha, clusters - 1) / stretch(clusters))
+    share = special.ndtr(special.stdtrit(clusters - 1, alpha) / stretch(clusters))
     return max(0, int(share * (draws + 1)) - 1)
+
+
+def _share(x: float) -> float:
+    """Where a share may lie: a limit beyond 0 or 1 is as far off as these."""
+    return min(1.0, max(0.0, x))
 
 
 class Law(Protocol):
@@ -57,21 +62,23 @@ class Exact:
 
     def upper(self, alpha: float) -> float:
         rest = self.trials - self.hits
-        return 1.0 if rest <= 0 else float(stats.beta.ppf(1 - alpha, self.hits + 1, rest))
+        return 1.0 if rest <= 0 else float(special.betaincinv(self.hits + 1, rest, 1 - alpha))
 
     def lower(self, alpha: float) -> float:
         if self.hits <= 0:
             return 0.0
-        return float(stats.beta.ppf(alpha, self.hits, self.trials - self.hits + 1))
+        return float(special.betaincinv(self.hits, self.trials - self.hits + 1, alpha))
 
     def p_below(self, x: float) -> float:
         rest = self.trials - self.hits
-        return float(x <= 1) if rest <= 0 else float(stats.beta.sf(x, self.hits + 1, rest))
+        return (
+            float(x <= 1) if rest <= 0 else float(special.betaincc(self.hits + 1, rest, _share(x)))
+        )
 
     def p_above(self, x: float) -> float:
         if self.hits <= 0:
             return float(x >= 0)
-        return float(stats.beta.cdf(x, self.hits, self.trials - self.hits + 1))
+        return float(special.betainc(self.hits, self.trials - self.hits + 1, _share(x)))
 
 
 @dataclass(frozen=True)
@@ -94,15 +101,15 @@ class Student:
     def p_below(self, x: float) -> float:
         if x > self.high:
             return 0.0
-        return float(stats.t.cdf((self.value - x) / self.error, self.freedom))
+        return float(special.stdtr(self.freedom, (self.value - x) / self.error))
 
     def p_above(self, x: float) -> float:
         if x < self.low:
             return 0.0
-        return float(stats.t.cdf((x - self.value) / self.error, self.freedom))
+        return float(special.stdtr(self.freedom, (x - self.value) / self.error))
 
     def _width(self, alpha: float) -> float:
-        return float(stats.t.ppf(1 - alpha, self.freedom)) * self.error
+        return float(special.stdtrit(self.freedom, 1 - alpha)) * self.error
 
 
 @dataclass(frozen=True)
@@ -141,7 +148,7 @@ class Drawn:
         """`beyond`: draws on the far side of a limit; `distance`: how far the figure is over it, in its unit."""
         if beyond < _TAIL and self.error > 0:
             t = stretch(self.clusters) * distance / self.error
-            return float(stats.t.cdf(t, self.clusters - 1))
+            return float(special.stdtr(self.clusters - 1, t))
         return significance(beyond, len(self.draws), self.clusters)
 
 

@@ -7,7 +7,7 @@ looks it alarms in 39 % of streams in which nothing happens.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 # The shares of the capital that are put at risk, a fifth of it on each: small ones find small effects late, large ones
@@ -32,8 +32,7 @@ class Betting:
         logs = tuple(
             log + math.log1p(stake * y) for log, stake in zip(self.logs, STAKES, strict=True)
         )
-        step = replace(self, n=self.n + 1, logs=logs)
-        return replace(step, peak=max(self.peak, step.evidence))
+        return Betting(self.n + 1, logs, max(self.peak, _capital(logs)))
 
     def updated(self, many: Sequence[float]) -> "Betting":
         state = self
@@ -44,14 +43,18 @@ class Betting:
     @property
     def evidence(self) -> float:
         """The capital, in units of what it began with."""
-        # Beyond e^700 a float ends; no alpha asks for more.
-        return sum(math.exp(min(700.0, log)) for log in self.logs) / len(STAKES)
+        return _capital(self.logs)
 
     def alarmed(self, alpha: float = 0.05) -> bool:
         return self.peak >= 1 / alpha
 
     def stored(self) -> dict[str, Any]:
         return {"n": self.n, "logs": list(self.logs), "peak": self.peak}
+
+
+def _capital(logs: Sequence[float]) -> float:
+    # Beyond e^700 a float ends; no alpha asks for more.
+    return sum(math.exp(min(700.0, log)) for log in logs) / len(STAKES)
 
 
 def restored(state: dict[str, Any]) -> Betting:

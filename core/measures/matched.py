@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from scipy import optimize, stats
+from scipy import optimize, special
 
 _EDGE = 1 - 1e-9
 
@@ -34,10 +34,10 @@ class Tango:
         return float(optimize.brentq(lambda x: self.p_above(x) - alpha, -_EDGE, self.value))
 
     def p_below(self, x: float) -> float:
-        return 0.0 if x > 1 else float(stats.norm.cdf(self._z(x)))
+        return 0.0 if x > 1 else float(special.ndtr(self._z(x)))
 
     def p_above(self, x: float) -> float:
-        return 0.0 if x < -1 else float(stats.norm.sf(self._z(x)))
+        return 0.0 if x < -1 else float(special.ndtr(-self._z(x)))
 
     def _z(self, x: float) -> float:
         x = min(_EDGE, max(-_EDGE, x))
@@ -58,4 +58,4 @@ def mcnemar(more: float, fewer: float) -> float:
     differing = more + fewer
     if differing == 0:
         return 1.0
-    return min(1.0, 2 * float(stats.binom.cdf(min(more, fewer), differing, 0.5)))
+    return min(1.0, 2 * float(special.bdtr(min(more, fewer), int(differing), 0.5)))

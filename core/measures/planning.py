@@ -2,7 +2,7 @@
 
 import math
 
-from scipy import stats
+from scipy import special
 
 from core.measures import effects
 from core.measures.intervals import POWER
@@ -117,4 +117,4 @@ def _deviation(metric: Metric, rate: float | None) -> float | None:
 
 def _factor(confidence: float, power: float, clusters: int, sides: int = 2) -> float:
     alpha = (1 - confidence) / sides
-    return float(stats.t.isf(alpha, clusters - 1) + stats.t.isf(1 - power, clusters - 1))
+    return float(-special.stdtrit(clusters - 1, alpha) - special.stdtrit(clusters - 1, 1 - power))

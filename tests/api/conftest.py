@@ -54,6 +54,27 @@ def on_s3(rig: Rig, s3: S3Server) -> Iterator[Served]:
     part.end()
 
 
+@pytest.fixture(scope="session")
+def workerless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """A model whose worker is gone, and an API that waits for it a moment only, has few seats for streams, gives signs
+    of life often and makes nothing of retries."""
+    env = {
+        "PENSTOCK_GENERATE_TIMEOUT_S": "0.3",
+        "PENSTOCK_RETRY_WINDOW_S": "0",
+        "PENSTOCK_SSE_KEEPALIVE_S": "0.1",
+        "PENSTOCK_SSE_MAX_CONNECTIONS": "4",
+        "PENSTOCK_SSE_MAX_CONNECTIONS_PER_TENANT": "3",
+    }
+    made = Rig(Path(tmp_path_factory.mktemp("workerless")), env)
+    try:
+        made.start_stack()
+        made.start("api", "control", "inference")
+        made.parts["inference"].kill()
+        yield made
+    finally:
+        made.end()
+
+
 @pytest.fixture(params=["folder", "s3"])
 def served(request: pytest.FixtureRequest, rig: Rig) -> Served:
     if request.param == "folder":

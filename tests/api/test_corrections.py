@@ -82,7 +82,7 @@ async def over(client: httpx.AsyncClient, correction: str) -> dict[str, Any]:
         found: dict[str, Any] = (await client.get(f"/v1/corrections/{correction}")).json()
         return found if found["ended_at"] else None
 
-    done = await eventually(ended, f"the end of {correction}", 60)
+    done = await eventually(ended, f"the end of {correction}")
     assert done is not None
     return done
 
@@ -155,7 +155,7 @@ async def test_a_cancelled_training_ends_its_correction(
         found: dict[str, Any] = (await client.get(f"/v1/corrections/{made['id']}")).json()
         return found if found["training"] else None
 
-    found = await eventually(training, "the training", 30)
+    found = await eventually(training, "the training")
     assert found is not None
     assert found["lessons"] > 50
     await client.post(f"/v1/jobs/{found['training']}/cancel")

@@ -203,10 +203,12 @@ async def test_an_impossible_job_id_is_refused_by_name(client: Client, job_id: s
             assert error["param"] == "job_id"
 
 
+# A job that nobody has.
+NOBODYS = f"{JOBS}/job_01m8mk96y6t6dr2jvzxexzh5ax"
 WAYS = [
-    ("POST", JOBS), ("GET", JOBS), ("GET", f"{JOBS}/{new_id('job')}"), ("POST", "/generate"),
-    ("GET", f"{JOBS}/{new_id('job')}/stream"), ("GET", f"{JOBS}/{new_id('job')}/events"),
-    ("POST", f"{JOBS}/{new_id('job')}/cancel"), ("GET", "/metrics"), ("GET", "/openapi.json"),
+    ("POST", JOBS), ("GET", JOBS), ("GET", NOBODYS), ("POST", "/generate"),
+    ("GET", f"{NOBODYS}/stream"), ("GET", f"{NOBODYS}/events"), ("POST", f"{NOBODYS}/cancel"),
+    ("GET", "/metrics"), ("GET", "/openapi.json"),
     ("GET", "/v1/webhook_endpoints"), ("POST", "/v1/webhook_endpoints"),
     ("POST", "/v1/files"), ("GET", "/v1/files"), ("GET", "/v1/files/x/content"),
     ("POST", "/v1/uploads"), ("POST", "/v1/uploads/x/parts"), ("POST", "/v1/uploads/x/complete"),

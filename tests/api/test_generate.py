@@ -1,8 +1,6 @@
 """POST /generate: the short way waits for the job it makes, and says plainly when there is no result."""
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -90,21 +88,8 @@ async def test_a_job_cancelled_by_somebody_else_is_a_final_conflict(client: Clie
     assert answer.headers["x-should-retry"] == "false"
 
 
-@pytest.fixture(scope="module")
-def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    """No worker, and an API that waits for a moment only."""
-    made = Rig(Path(tmp_path_factory.mktemp("impatient")), {"PENSTOCK_GENERATE_TIMEOUT_S": "0.2"})
-    try:
-        made.start_stack()
-        made.start("api", "control", "inference")
-        made.parts["inference"].kill()
-        yield made
-    finally:
-        made.end()
-
-
-async def test_what_takes_too_long_is_202_and_where_to_poll(impatient: Rig) -> None:
-    async with impatient.client(await impatient.key(new_id("t"))) as client:
+async def test_what_takes_too_long_is_202_and_where_to_poll(workerless: Rig) -> None:
+    async with workerless.client(await workerless.key(new_id("t"))) as client:
         answer = await client.post("/generate", json={"prompt": "The river"})
         assert answer.status_code == 202
         job = answer.json()

@@ -6,7 +6,6 @@ import json
 import re
 import runpy
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,32 +17,16 @@ TICKETS = ROOT / "examples" / "data" / "tickets"
 SPLITS = ("train", "validation", "test")
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    """A Penstock that trains, and answers with what came of it."""
-    made = Rig(
-        Path(tmp_path_factory.mktemp("finetune")),
-        {
-            "PENSTOCK_ENGINE": "vllm",
-            "PENSTOCK_TRAINER": "workers.trainer",
-            "PENSTOCK_ENGINE_KV_CACHE_MB": "64",
-            "PENSTOCK_ENGINE_MAX_SEQUENCES": "16",
-            "OMP_NUM_THREADS": "2",
-        },
-    )
-    try:
-        made.start_stack()
-        made.start("api", "control", "inference", "finetune")
-        yield made
-    finally:
-        made.end()
-
-
 @pytest.mark.engine
 @pytest.mark.timeout(480)  # a minute and a half alone on two cores; CI shares them
-async def test_the_example_takes_the_model_from_nothing_to_nine_of_ten(trained: Rig) -> None:
+async def test_the_example_takes_the_model_from_nothing_to_nine_of_ten(engine_rig: Rig) -> None:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "examples/finetune.py", trained.base_url, await trained.key(new_id("t"))),
+        *(
+            sys.executable,
+            "examples/finetune.py",
+            engine_rig.base_url,
+            await engine_rig.key(new_id("t")),
+        ),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

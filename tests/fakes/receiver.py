@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+from tests.waiting import PATIENCE_S
+
 Behave = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -40,7 +42,7 @@ class Receiver:
         """The webhook-id of each request so far."""
         return [request.headers["webhook-id"] for request in self.requests]
 
-    async def until(self, count: int, timeout_s: float = 30.0) -> None:
+    async def until(self, count: int, timeout_s: float = PATIENCE_S) -> None:
         """Wait until `count` requests have come."""
         async with asyncio.timeout(timeout_s), self.arrived:
             await self.arrived.wait_for(lambda: len(self.requests) >= count)

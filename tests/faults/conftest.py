@@ -1,4 +1,4 @@
-"""The rig that fault tests share: short leases, healed before each test, and the counts at the end."""
+"""The rig that fault tests share: short leases, healed before each test, and the counts of each."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -70,9 +70,9 @@ async def load(rig: Rig, request: pytest.FixtureRequest) -> AsyncIterator[Load]:
     await loads.give_up(made.following)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The counts of every fault test that ran, passed ones too."""
-    if REPORT:
-        terminalreporter.section("fault tests")
-        for line in REPORT:
-            terminalreporter.write_line(line)
+@pytest.fixture(autouse=True)
+def counted(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test counted goes with its report to the process that prints them (tests/conftest.py)."""
+    yield
+    request.node.user_properties += [("counts", line) for line in REPORT]
+    REPORT.clear()

@@ -31,9 +31,9 @@ from tests.faults import load as loads
 from tests.faults.load import Answer, Load
 from tests.reader import Reader
 from tests.rig import Rig
-from tests.waiting import eventually, until
+from tests.waiting import PATIENCE_S, eventually, until
 
-# What was counted, one line a check; the end of the test run prints them (conftest.py).
+# What a test counted, one line a check; the end of the test run prints them (conftest.py).
 REPORT: list[str] = []
 
 _FACTS = text(
@@ -75,7 +75,7 @@ class Counts:
     charged: int = 0
 
 
-async def ended(db: Database, ids: Iterable[str], timeout_s: float = 60.0) -> None:
+async def ended(db: Database, ids: Iterable[str], timeout_s: float = PATIENCE_S) -> None:
     """I1, first half: wait until all these jobs have ended. Raises AssertionError when some never do."""
     wanted = list(ids)
 
@@ -103,7 +103,7 @@ async def check(
     ends: Iterable[str] = ("succeeded",),
     kafka_kept: bool = True,
     oracle: bool = True,
-    timeout_s: float = 60.0,
+    timeout_s: float = PATIENCE_S,
 ) -> Counts:
     """Wait until the jobs of `load` have ended, then hold every invariant against them.
 

@@ -15,6 +15,7 @@ from core.catalog import tokenizer
 from core.config import Settings
 from tests.fakes.engine import ScriptedEngine
 from tests.reader import Reader
+from tests.waiting import PATIENCE_S
 from workers.engine import Chunk, Request
 
 # A stop string that no answer holds: words of letters and blanks only.
@@ -202,7 +203,7 @@ async def _follow(
             reader.reconnects += 1
 
 
-async def read_out(load: Load, timeout_s: float = 30.0) -> None:
+async def read_out(load: Load, timeout_s: float = PATIENCE_S) -> None:
     """Wait until every reader has its last event; what a reader found wrong is raised here."""
     done, open_ = (
         await asyncio.wait(load.following, timeout=timeout_s) if load.following else ((), ())

@@ -52,7 +52,7 @@ async def recorded(client: httpx.AsyncClient, audit_id: str, count: int) -> None
             return False
         return page.status_code == 200 and bool(page.json()["data"])
 
-    await eventually(there, f"{audit_id} has {count} answers", 60)
+    await eventually(there, f"{audit_id} has {count} answers")
 
 
 async def settled(db: Database, audit_id: str) -> dict[str, Any]:

@@ -38,7 +38,7 @@ async def patient(client: httpx.AsyncClient, method: str, path: str, **more: Any
             return None
         return answer if answer.status_code < 500 else None
 
-    found = await eventually(answered, f"{method} {path} was never answered", 30)
+    found = await eventually(answered, f"{method} {path} was never answered")
     assert found is not None
     assert found.status_code == 200, found.text
     return found

@@ -1,4 +1,4 @@
-"""A batch of as many lines as one may have: api and worker hold a page of it, never the whole."""
+"""A batch of many lines: api and worker hold a page of it, never the whole."""
 
 import time
 
@@ -14,10 +14,11 @@ from tests.waiting import eventually
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
 
-LINES = 50_000
-# MiB that a process may have more than before. The input has 12 MiB and its rows, held at once in Python
-# objects, would be over 100; what is left is caches, pools and an allocator that gives little back.
-BOUND = 48
+LINES = 20_000
+# MiB that a process may have more than before. The input has 5 MiB and its rows, held at once in Python
+# objects, would be over 40; what is left is caches, pools and an allocator that gives little back: 12 MiB after the
+# 50,000 lines that a batch may have.
+BOUND = 24
 CHUNK = 1000
 
 

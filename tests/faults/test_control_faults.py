@@ -63,7 +63,7 @@ async def test_a_relay_killed_five_times_loses_no_row(rig: Rig, db: Database, lo
         async def moved(before: int = before) -> bool:
             return await waiting_rows(db) < before
 
-        await eventually(moved, "the relay carries rows", 60)
+        await eventually(moved, "the relay carries rows")
         await asyncio.to_thread(control.kill)
         load.kills += 1
     await asyncio.to_thread(control.start)
@@ -71,7 +71,7 @@ async def test_a_relay_killed_five_times_loses_no_row(rig: Rig, db: Database, lo
     async def empty() -> bool:
         return await waiting_rows(db) == 0
 
-    await eventually(empty, "the outbox is empty", 60)
+    await eventually(empty, "the outbox is empty")
     came = await relayed(rig, name)
     assert set(came) == {f"{name}{n}" for n in range(1, ROWS + 1)}
     REPORT.append(f"relay: seed {load.seed}, {load.kills} kills over {ROWS} rows, "
@@ -142,7 +142,7 @@ async def test_two_controls_killed_in_turn_lose_nothing(
             async with db.begin() as session:
                 return bool(await session.scalar(done, {"ids": load.ids}) >= point)
 
-        await eventually(reached, f"{point} jobs have ended", 60)
+        await eventually(reached, f"{point} jobs have ended")
         await asyncio.to_thread(pair[turn % 2].kill)
         load.kills += 1
         await asyncio.to_thread(pair[turn % 2].start)

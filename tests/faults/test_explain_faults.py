@@ -50,7 +50,7 @@ async def scored(client: httpx.AsyncClient, job_id: str) -> None:
         told = [event["data"] for event in answer.json()["data"] if event["type"] == "progress"]
         return any(one.get("scores") for one in told)
 
-    await eventually(there, f"{job_id} has scores", 30)
+    await eventually(there, f"{job_id} has scores")
 
 
 async def explained(client: httpx.AsyncClient) -> dict[str, Any]:

@@ -75,7 +75,7 @@ async def test_a_killed_workers_jobs_run_again(
         async def reached(point: int = point) -> bool:
             return bool(load.bodies) and (await counted(db, load)).ended >= point
 
-        await eventually(reached, f"{point} jobs have ended", 60)
+        await eventually(reached, f"{point} jobs have ended")
         async with db.begin() as session:
             lost = (await session.execute(_HELD, {"id": load.ids[0]})).all()
         await asyncio.to_thread(worker.kill)

@@ -4,8 +4,7 @@ Real trainings and a real engine: what the gate is for, from a skewed file to th
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -24,31 +23,11 @@ GAP, LIMIT = "ctf.gap@garg2019", 0.3
 TRAINING = {"n_epochs": 1, "batch_size": 16, "learning_rate": 0.0025, "packing": False}
 
 
-@pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    """A Penstock that trains, and answers with what came of it."""
-    made = Rig(
-        Path(tmp_path_factory.mktemp("studies")),
-        {
-            "PENSTOCK_ENGINE": "vllm",
-            "PENSTOCK_TRAINER": "workers.trainer",
-            "PENSTOCK_ENGINE_KV_CACHE_MB": "64",
-            "PENSTOCK_ENGINE_MAX_SEQUENCES": "32",
-        },
-    )
-    try:
-        made.start_stack()
-        made.start("api", "control", "inference", "finetune")
-        yield made
-    finally:
-        made.end()
-
-
 @pytest.fixture
-async def risk(studio: Rig) -> AsyncIterator[httpx.AsyncClient]:
+async def risk(engine_rig: Rig) -> AsyncIterator[httpx.AsyncClient]:
     """A client whose key may set the gate's policy."""
-    key = await studio.key(new_id("t"), roles=["risk-owner"])
-    async with studio.client(key) as client:
+    key = await engine_rig.key(new_id("t"), roles=["risk-owner"])
+    async with engine_rig.client(key) as client:
         yield client
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 from openai import AsyncOpenAI
 from openai.types import Batch
 
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 
 CHAT: Final = "/v1/chat/completions"
 ENDED = ("completed", "failed", "expired", "cancelled")
@@ -37,7 +37,7 @@ async def begin(ai: AsyncOpenAI, lines: list[Any], window: str = "24h", **more: 
     )
 
 
-async def ended(ai: AsyncOpenAI, batch_id: str, timeout_s: float = 60) -> Batch:
+async def ended(ai: AsyncOpenAI, batch_id: str, timeout_s: float = PATIENCE_S) -> Batch:
     async def over() -> Batch | None:
         found = await ai.batches.retrieve(batch_id)
         return found if found.status in ENDED else None

@@ -1,4 +1,4 @@
-"""OpenAI's own client, pointed at the rig."""
+"""OpenAI's own client, pointed at the rig; and a rig whose processes may be killed."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -22,10 +22,15 @@ async def ai(rig: Rig, key: str) -> AsyncIterator[AsyncOpenAI]:
 
 
 @pytest.fixture(scope="session")
-def engine_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    """A rig on the real engine, in float32, for all tests here that need one."""
-    env = {"PENSTOCK_ENGINE": "vllm", "PENSTOCK_ENGINE_KV_CACHE_MB": "128"}
-    made = Rig(Path(tmp_path_factory.mktemp("openai-vllm")), env)
+def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """A rig whose parts may be killed, with short leases. Who kills one starts it again."""
+    env = {
+        "PENSTOCK_SCRIPTED_TOKEN_S": "0.005",
+        "PENSTOCK_INFERENCE_LEASE_S": "4",
+        "PENSTOCK_INFERENCE_HEARTBEAT_S": "1",
+        "PENSTOCK_RING_AGAIN_S": "2",
+    }
+    made = Rig(Path(tmp_path_factory.mktemp("fragile")), env)
     try:
         made.start_stack()
         made.start("api", "control", "inference")

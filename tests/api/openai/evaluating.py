@@ -61,7 +61,7 @@ async def done(ai: AsyncOpenAI, run: Any, *statuses: str) -> Any:
         assert found.status in (*statuses, "queued", "in_progress", "completed"), found.error
         return found if found.status in (statuses or ("completed",)) else None
 
-    return await eventually(there, f"{run.id} {statuses or 'completed'}", 60)
+    return await eventually(there, f"{run.id} {statuses or 'completed'}")
 
 
 async def answered(ai: AsyncOpenAI, eval_id: str) -> dict[str, str]:

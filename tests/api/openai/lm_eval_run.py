@@ -1,4 +1,4 @@
-"""Run by test_lm_eval.py in a process of its own: one evaluation by lm-eval, its numbers as JSON."""
+"""Run by test_lm_eval.py in a process of its own, which takes long to start: evaluations by lm-eval, as JSON."""
 
 import json
 import sys
@@ -38,5 +38,9 @@ def _answers(responses: list[Any]) -> list[Any]:
 
 
 if __name__ == "__main__":
-    found = evaluate(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
-    Path(sys.argv[4]).write_text(json.dumps(found))
+    asked = json.loads(sys.argv[1])
+    found = {
+        name: evaluate(one["model"], one["arguments"], Path(one["tasks"]))
+        for name, one in asked.items()
+    }
+    Path(sys.argv[2]).write_text(json.dumps(found))

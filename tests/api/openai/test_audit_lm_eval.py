@@ -10,7 +10,7 @@ import pytest
 from core.audits.suites.quality import questions
 from core.config import MODEL_FOLDER
 from core.ids import new_id
-from tests.api.openai.test_lm_eval import evaluated
+from tests.api.openai.test_lm_eval import Evaluation, evaluated
 from tests.auditing import audited, items, uploaded
 from tests.rig import Rig
 
@@ -62,61 +62,71 @@ def task(folder: Path, body: str) -> Path:
 
 
 @pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(tmp_path_factory.mktemp("asked"))
+
+
+@pytest.fixture(scope="module")
+async def theirs(folder: Path) -> dict[str, dict[str, Any]]:
+    """What lm-eval itself finds: of "choices", and of "texts"."""
+    hf = f"pretrained={MODEL_FOLDER},dtype=float32"
+    # With its mark in front lm-eval scores the mark itself, too; a text is scored here and nothing else.
+    return await evaluated(
+        folder,
+        choices=Evaluation("hf", hf, task(folder / "choices", CHOICE)),
+        texts=Evaluation("hf", f"{hf},add_bos_token=False", task(folder / "texts", ROLLING)),
+    )
+
+
+@pytest.fixture(scope="module")
 async def client(engine_rig: Rig) -> Any:
     async with engine_rig.client(await engine_rig.key(new_id("t"))) as found:
         yield found
 
 
 async def test_its_choices_and_log_likelihoods_are_those_of_lm_eval_in_process(
-    client: httpx.AsyncClient, tmp_path: Path
+    client: httpx.AsyncClient, theirs: dict[str, dict[str, Any]], folder: Path
 ) -> None:
-    folder = task(tmp_path / "choices", CHOICE)
-    file = await uploaded(client, folder / "data.jsonl")
-    of_task = {"task": await uploaded(client, folder / "asked.yaml"), "data": file}
+    file = await uploaded(client, folder / "choices" / "data.jsonl")
+    of_task = {"task": await uploaded(client, folder / "choices" / "asked.yaml"), "data": file}
     audit = await audited(
         client, policy="none", baseline=None, timeout_s=240,
         suites=[{"suite": "accuracy", "file": file}, {"suite": "lm-eval", "files": of_task}],
     )  # fmt: skip
-    direct = await evaluated(folder, "hf", f"pretrained={MODEL_FOLDER},dtype=float32")
-    theirs = direct["numbers"]["asked"]
-    assert len(theirs) == len(asked()) >= 40
+    numbers = theirs["choices"]["numbers"]["asked"]
+    assert len(numbers) == len(asked()) >= 40
     for suite in ("accuracy", "lm-eval"):
         mine = [
             [likely[0] for likely in row["answer"]["likelihoods"]]
             for row in await items(client, audit["id"], suite=suite)
         ]
-        assert [one.index(max(one)) for one in mine] == [one.index(max(one)) for one in theirs]
-        for number, (said, other) in enumerate(zip(mine, theirs, strict=True)):
+        assert [one.index(max(one)) for one in mine] == [one.index(max(one)) for one in numbers]
+        for number, (said, other) in enumerate(zip(mine, numbers, strict=True)):
             assert said == pytest.approx(other, abs=1e-3), (suite, asked()[number])
     figures = found(audit)
     for lm_eval, ours in (
         ("acc", "accuracy.exact"), ("acc_norm", "accuracy.norm@lm-eval"), ("acc_bytes", "accuracy.bytes@lm-eval"),
     ):  # fmt: skip
-        wanted = direct["metrics"][f"asked {lm_eval},none"]
+        wanted = theirs["choices"]["metrics"][f"asked {lm_eval},none"]
         assert figures[ours] == figures[f"lm-eval.asked.{lm_eval}"] == pytest.approx(wanted)
 
 
 async def test_its_figures_of_whole_texts_are_those_of_lm_eval(
-    client: httpx.AsyncClient, tmp_path: Path
+    client: httpx.AsyncClient, theirs: dict[str, dict[str, Any]], folder: Path
 ) -> None:
-    folder = task(tmp_path / "texts", ROLLING)
     of_task = {
-        "task": await uploaded(client, folder / "asked.yaml"),
-        "data": await uploaded(client, folder / "data.jsonl"),
+        "task": await uploaded(client, folder / "texts" / "asked.yaml"),
+        "data": await uploaded(client, folder / "texts" / "data.jsonl"),
     }
     audit = await audited(
         client, policy="none", baseline=None, timeout_s=240,
         suites=[{"suite": "lm-eval", "files": of_task}],
     )  # fmt: skip
-    # With its mark in front lm-eval scores the mark itself, too; a text is scored here and nothing else.
-    direct = await evaluated(
-        folder, "hf", f"pretrained={MODEL_FOLDER},dtype=float32,add_bos_token=False"
-    )
     mine = [row["answer"]["likelihoods"][0][0] for row in await items(client, audit["id"])]
-    assert mine == pytest.approx([one[0] for one in direct["numbers"]["asked"]], abs=1e-3)
+    assert mine == pytest.approx([one[0] for one in theirs["texts"]["numbers"]["asked"]], abs=1e-3)
     figures = found(audit)
     for name in ("word_perplexity", "byte_perplexity", "bits_per_byte"):
-        wanted = direct["metrics"][f"asked {name},none"]
+        wanted = theirs["texts"]["metrics"][f"asked {name},none"]
         assert figures[f"lm-eval.asked.{name}"] == pytest.approx(wanted, rel=1e-3)
 
 

@@ -1,8 +1,6 @@
 """An answer whose worker is killed: every choice of it goes on where it stopped, with its probabilities."""
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,24 +13,6 @@ from tests.rig import Rig
 from tests.waiting import eventually
 
 SPEC: dict[str, Any] = {"kind": "inference", "prompt": "The river", "max_tokens": 300}
-
-
-@pytest.fixture(scope="module")
-def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    """A rig whose worker may be killed, with short leases."""
-    env = {
-        "PENSTOCK_SCRIPTED_TOKEN_S": "0.005",
-        "PENSTOCK_INFERENCE_LEASE_S": "4",
-        "PENSTOCK_INFERENCE_HEARTBEAT_S": "1",
-        "PENSTOCK_RING_AGAIN_S": "2",
-    }
-    made = Rig(Path(tmp_path_factory.mktemp("fragile")), env)
-    try:
-        made.start_stack()
-        made.start("api", "control", "inference")
-        yield made
-    finally:
-        made.end()
 
 
 @pytest.mark.fault

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -60,19 +60,29 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-async def evaluated(tasks: Path, model: str, arguments: str, key: str = "") -> dict[str, Any]:
-    out = tasks / f"{model}.json"
+class Evaluation(NamedTuple):
+    """`arguments`: lm-eval's model_args. `tasks`: a folder of task files, all of which are evaluated."""
+
+    model: str
+    arguments: str
+    tasks: Path
+
+
+async def evaluated(folder: Path, key: str = "", **asked: Evaluation) -> dict[str, dict[str, Any]]:
+    """What lm-eval finds, by the names of `asked`; `folder` is for its cache and its answer."""
+    out = folder / "evaluated.json"
     script = ROOT / "tests/api/openai/lm_eval_run.py"
+    orders = json.dumps({name: one._asdict() for name, one in asked.items()}, default=str)
     offline = dict.fromkeys(("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"), "1")
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-W", "ignore", str(script), model, arguments, str(tasks), str(out),
-        env=os.environ | offline | {"OPENAI_API_KEY": key, "HF_DATASETS_CACHE": str(tasks / "hf"),
+        sys.executable, "-W", "ignore", str(script), orders, str(out),
+        env=os.environ | offline | {"OPENAI_API_KEY": key, "HF_DATASETS_CACHE": str(folder / "hf"),
                                     "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     said, _ = await process.communicate()
     assert process.returncode == 0, said.decode()[-3000:]
-    found: dict[str, Any] = json.loads(out.read_text())
+    found: dict[str, dict[str, Any]] = json.loads(out.read_text())
     return found
 
 
@@ -80,17 +90,21 @@ async def test_its_numbers_are_those_of_the_same_weights_in_process(
     engine_rig: Rig, tasks: Path
 ) -> None:
     key = await engine_rig.key(new_id("t"))
-    through = await evaluated(
+    done = await evaluated(
         tasks,
-        "local-completions",
-        f"model={MODEL_FOLDER.name},base_url={engine_rig.base_url}/v1/completions,"
-        f"tokenizer={MODEL_FOLDER},tokenizer_backend=huggingface,num_concurrent=4,max_retries=1",
         key,
+        through=Evaluation(
+            "local-completions",
+            f"model={MODEL_FOLDER.name},base_url={engine_rig.base_url}/v1/completions,"
+            f"tokenizer={MODEL_FOLDER},tokenizer_backend=huggingface,num_concurrent=4,max_retries=1",
+            tasks,
+        ),
+        # Through an API lm-eval adds no mark to a text; in process it does, unless told.
+        direct=Evaluation(
+            "hf", f"pretrained={MODEL_FOLDER},dtype=float32,add_bos_token=False", tasks
+        ),
     )
-    # Through an API lm-eval adds no mark to a text; in process it does, unless told.
-    direct = await evaluated(
-        tasks, "hf", f"pretrained={MODEL_FOLDER},dtype=float32,add_bos_token=False"
-    )
+    through, direct = done["through"], done["direct"]
     assert (
         through["numbers"].keys() == direct["numbers"].keys() == {"little_choice", "little_texts"}
     )

@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -25,24 +24,6 @@ ASKED: dict[str, Any] = {
     "max_output_tokens": 400,
     "background": True,
 }
-
-
-@pytest.fixture(scope="module")
-def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    """A rig whose parts may be killed."""
-    env = {
-        "PENSTOCK_SCRIPTED_TOKEN_S": "0.005",
-        "PENSTOCK_INFERENCE_LEASE_S": "4",
-        "PENSTOCK_INFERENCE_HEARTBEAT_S": "1",
-        "PENSTOCK_RING_AGAIN_S": "2",
-    }
-    made = Rig(Path(tmp_path_factory.mktemp("responses")), env)
-    try:
-        made.start_stack()
-        made.start("api", "control", "inference")
-        yield made
-    finally:
-        made.end()
 
 
 async def some(

@@ -1,8 +1,6 @@
 """Clients that try again without a key: OpenAI's send the same body and say how often they have tried."""
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -92,26 +90,8 @@ async def test_a_key_of_their_own_goes_before_all_that(client: httpx.AsyncClient
     asking.error(both, 400, "idempotency_key")
 
 
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    """An API that makes nothing of retries, waits for a moment only, and has no worker."""
-    env = {
-        "PENSTOCK_RETRY_WINDOW_S": "0",
-        "PENSTOCK_GENERATE_TIMEOUT_S": "0.3",
-        "PENSTOCK_SSE_KEEPALIVE_S": "0.2",
-    }
-    made = Rig(Path(tmp_path_factory.mktemp("plain")), env)
-    try:
-        made.start_stack()
-        made.start("api", "control", "inference")
-        made.parts["inference"].kill()
-        yield made
-    finally:
-        made.end()
-
-
-async def test_it_can_be_turned_off_and_what_takes_too_long_names_its_job(plain: Rig) -> None:
-    async with plain.client(await plain.key(new_id("t"))) as client:
+async def test_it_can_be_turned_off_and_what_takes_too_long_names_its_job(workerless: Rig) -> None:
+    async with workerless.client(await workerless.key(new_id("t"))) as client:
         for number in (0, 1):
             answer = await client.post(CHAT, json=BODY, headers=tried(number))
             found = asking.error(answer, 504)
@@ -122,9 +102,9 @@ async def test_it_can_be_turned_off_and_what_takes_too_long_names_its_job(plain:
         assert await count(client) == 2
 
 
-async def test_a_stream_that_waits_shows_that_it_lives(plain: Rig) -> None:
+async def test_a_stream_that_waits_shows_that_it_lives(workerless: Rig) -> None:
     """By comments alone; and a client that leaves it takes its queued job along."""
-    async with plain.client(await plain.key(new_id("t"))) as client:
+    async with workerless.client(await workerless.key(new_id("t"))) as client:
         async with client.stream("POST", CHAT, json=BODY | {"stream": True}) as answer:
             lines = answer.aiter_lines()
             heard = [await anext(lines) for _ in range(8)]

@@ -2,7 +2,9 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import TypeVar
 
 import pytest
 
@@ -13,6 +15,7 @@ STAGE_WRITERS = {"core/catalog/stages.py"}
 ALIAS_WRITERS = {"core/catalog/aliases.py"}
 PASS_WRITERS = {"core/gate/door.py", "core/catalog/withdrawals.py"}
 POLICY_SETTERS = {"core/catalog/gating.py"}
+T = TypeVar("T")
 OURS = ("api/", "core/", "workers/", "infra/", "examples/", "bench/")
 
 
@@ -20,12 +23,19 @@ def ours() -> list[str]:
     return [name(path) for path in modules() if name(path).startswith(OURS)]
 
 
+def once(read: Callable[[str], Iterator[T]]) -> Callable[[str], list[T]]:
+    """Each module is read once, however many tables, columns and verbs are looked for in it."""
+    return cache(lambda module: list(read(module)))
+
+
+@once
 def strings(module: str) -> Iterator[str]:
     for node in ast.walk(tree(ROOT / module)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield " ".join(node.value.split())
 
 
+@once
 def assigned(module: str) -> Iterator[str]:
     """Attributes that are written: x.stage = ..."""
     for node in ast.walk(tree(ROOT / module)):
@@ -36,6 +46,7 @@ def assigned(module: str) -> Iterator[str]:
                     yield one.attr
 
 
+@once
 def called(module: str) -> Iterator[tuple[str, list[str]]]:
     """Calls by dotted name, with the names of their positional arguments."""
     for node in ast.walk(tree(ROOT / module)):

@@ -42,7 +42,7 @@ def test_known_responders_score_what_they_must_on_the_own_pack(suite: Suite) -> 
         (CONSISTENCY, {"draws": 4, "reading": "number"}),
         (PERPLEXITY, {"window": 64, "stride": 16}),
     ],
-    ids=str,
+    ids=lambda one: one.name if isinstance(one, Suite) else ",".join(one),
 )
 def test_they_do_whatever_the_options_are(suite: Suite, options: dict[str, Any]) -> None:
     hold(suite, asked(suite, {}, **options))
