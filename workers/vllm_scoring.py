@@ -2,6 +2,8 @@
 
 vLLM 0.32's own goes from request to request and scores the whole vocabulary behind every token of a prompt; of a
 question with a choice of answers only the answer's few tokens are looked at.
+
+    hidden_NH  what the model made of the N tokens of a step: one row each, which scores the token behind it
 """
 
 from collections.abc import Iterator
@@ -37,12 +39,11 @@ class _Part(NamedTuple):
 
 
 def told(
-    runner: Any, hidden_sd: torch.Tensor, scheduled: dict[str, int]
+    runner: Any, hidden_NH: torch.Tensor, scheduled: dict[str, int]
 ) -> dict[str, LogprobsTensors]:
     """Of each request whose prompt ends with this step: one row for each token from SCORED_FROM on, as vLLM has them.
 
-    Not a number where a row was never computed, since the cache had what stands before it. `hidden_sd`: one row for
-    each token of the step; `scheduled`: how many of them are each request's.
+    Not a number where a row was never computed, since the cache had it. `scheduled`: each request's tokens in this step.
     """
     parts: list[_Part] = []
     ended: dict[str, LogprobsTensors] = {}
@@ -52,7 +53,6 @@ def told(
         if size is None:
             continue
         ids, begin = request.prompt_token_ids, request.num_computed_tokens
-        # A row scores the token behind it.
         first = max((request.sampling_params.extra_args or {}).get(SCORED_FROM, 0) - 1, 0)
         out = request.in_progress_prompt_logprobs_cpu
         if out is None:
@@ -65,21 +65,21 @@ def told(
             parts.append(_Part(row + start - begin, ids[start + 1 : stop + 1], out, start - first))
         if begin + size >= len(ids):
             ended[request_id] = out
-    _fill(runner, hidden_sd, parts)
+    _fill(runner, hidden_NH, parts)
     for request_id in ended:
         del runner.num_prompt_logprobs[request_id]
         runner.requests[request_id].in_progress_prompt_logprobs_cpu = None
     return ended
 
 
-def _fill(runner: Any, hidden_sd: torch.Tensor, parts: list[_Part]) -> None:
+def _fill(runner: Any, hidden_NH: torch.Tensor, parts: list[_Part]) -> None:
     if not parts:
         return
     rows = [row for part in parts for row in range(part.row, part.row + len(part.targets))]
     targets = [token for part in parts for token in part.targets]
     most = max(part.out.logprobs.shape[1] for part in parts) - 1
     found = [
-        torch.cat(of) for of in zip(*_scored(runner, hidden_sd, rows, targets, most), strict=True)
+        torch.cat(of) for of in zip(*_scored(runner, hidden_NH, rows, targets, most), strict=True)
     ]
     at = 0
     for part in parts:
@@ -93,14 +93,14 @@ def _fill(runner: Any, hidden_sd: torch.Tensor, parts: list[_Part]) -> None:
 
 
 def _scored(
-    runner: Any, hidden_sd: torch.Tensor, rows: list[int], targets: list[int], most: int
+    runner: Any, hidden_NH: torch.Tensor, rows: list[int], targets: list[int], most: int
 ) -> Iterator[tuple[torch.Tensor, ...]]:
     """(token ids, log probabilities, ranks), on the CPU, of so many rows as may be held at once."""
     step = max(AT_ONCE // runner.model_config.get_vocab_size(), 1)
     for at in range(0, len(rows), step):
-        some = torch.tensor(rows[at : at + step], device=hidden_sd.device)
-        wanted = torch.tensor(targets[at : at + step], device=hidden_sd.device)
-        scores = runner.sampler.compute_logprobs(runner.model.compute_logits(hidden_sd[some]))
+        some = torch.tensor(rows[at : at + step], device=hidden_NH.device)
+        wanted = torch.tensor(targets[at : at + step], device=hidden_NH.device)
+        scores = runner.sampler.compute_logprobs(runner.model.compute_logits(hidden_NH[some]))
         of = runner.sampler.gather_logprobs(scores, most, wanted)
         # Waits for the device, as vLLM's own does at its end.
         yield of.logprob_token_ids.cpu(), of.logprobs.cpu(), of.selected_token_ranks.cpu()
