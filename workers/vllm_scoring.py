@@ -43,7 +43,7 @@ def told(
 ) -> dict[str, LogprobsTensors]:
     """Of each request whose prompt ends with this step: one row for each token from SCORED_FROM on, as vLLM has them.
 
-    Not a number where a row was never computed, since the cache had it. `scheduled`: each request's tokens in this step.
+    Not a number where a row was never computed, since the cache had it. `scheduled`: tokens of each in this step.
     """
     parts: list[_Part] = []
     ended: dict[str, LogprobsTensors] = {}
