@@ -148,7 +148,8 @@ class Scoring:
             began = time.monotonic()
             request = Request(
                 id=self._id(key), prompt=cut.given + cut.scored, max_tokens=1,
-                prompt_logprobs=ALTERNATIVES, scope=claim.tenant_id, adapter=claim.adapter, mute=True,
+                prompt_logprobs=ALTERNATIVES, scored_from=len(cut.given), scope=claim.tenant_id,
+                adapter=claim.adapter, mute=True,
             )  # fmt: skip
             found = await likelihoods(worker.engine, request, self._alive)
             return found, time.monotonic() - began
