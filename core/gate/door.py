@@ -15,12 +15,12 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import Conflict, InvalidInput
-from core.gate import service
+from core.gate import refusals, service
 from core.gate.evidence import Candidate, Subject
 from core.gate.findings import FAILED_CHECK
 from core.gate.service import Held
 from core.gate.tables import Pass
-from core.gate.weighing import Answer, ask
+from core.gate.weighing import ask
 from core.security.keys import RISK_OWNER, Caller
 
 MAX_FORCE_D = 30
@@ -82,7 +82,7 @@ async def admit(
         caller.must_be(RISK_OWNER, "force the gate")
     answer = await ask(session, caller.tenant_id, candidate, held)
     if not answer.passes and force is None:
-        raise GateRefused(_refusal(candidate, door, answer), _criteria(answer))
+        raise GateRefused(refusals.sentence(candidate, door, answer), refusals.criteria(answer))
     row = Pass(
         tenant_id=caller.tenant_id, door=door, model=candidate.name,
         version_id=candidate.version_id, **candidate.subject._asdict(),
@@ -168,31 +168,6 @@ def _against(row: Any, policy: Held) -> str:
     if policy.policy.on_expiry == "withdraw" and row.evidence_until and row.evidence_until <= now:
         return f"its evidence ({row.audit}) expired on {row.evidence_until:%Y-%m-%d}"
     return ""
-
-
-def _refusal(candidate: Candidate, door: str, answer: Answer) -> str:
-    named = f" ({answer.audit.job_id})" if answer.audit is not None else ""
-    listed = "; ".join(answer.why)
-    return (
-        f"{candidate.name} does not pass the gate to {_spoken(door)} under {answer.policy.called}: "
-        f"{answer.verdict}{named}: {listed}. Evidence comes from: "
-        f"{command(candidate, answer.policy)}"
-    )
-
-
-def command(candidate: Candidate, policy: Held) -> str:
-    """What would show what is missing."""
-    return f"penstock audit run --model {candidate.name} --policy {policy.called}"
-
-
-def _criteria(answer: Answer) -> list[dict[str, Any]]:
-    missing = {"id": None, "verdict": "MISSING", "reason": "; ".join(answer.why)}
-    return list(answer.criteria) or [missing]
-
-
-def _spoken(door: str) -> str:
-    kind, _, name = door.partition(":")
-    return f"the alias {name}" if kind == "alias" else door
 
 
 def _after(days: int) -> datetime:
