@@ -76,9 +76,14 @@ async def audit_again(session: AsyncSession, found: Correction, settings: Settin
 
 
 def second_wish(first: Audit, corrected: Sequence[str], model: str) -> AuditWish:
-    """The same audit of another model; the corrected suites ask only what was held out."""
+    """The same audit of another model; the corrected suites ask only what was held out.
+
+    By the same seed and rendering: a draw of so many items has those that the first asked then, asked as they were."""
     return AuditWish(
         model=model,
+        seed=first.settings["seed"],
+        render=first.settings["render"],
+        confidence=first.settings["confidence"],
         policy=f"{first.policy_name}@{first.policy_version}" if first.policy else "none",
         suites=[
             SuiteWish(

@@ -141,14 +141,16 @@ def list_audits(
             typer.echo(json.dumps(audit))
         return
     table = Table(
-        Column("id", no_wrap=True, min_width=30), "verdict", "model", "suites", "policy", "until"
+        Column("id", no_wrap=True, min_width=30),
+        *(Column(name, no_wrap=True) for name in ("verdict", "policy", "until")),
+        *(Column(name, overflow="fold") for name in ("model", "suites")),
     )
     for audit in found:
         stands, policy = audit["verdict"] or audit["state"], audit["policy"]
         table.add_row(
-            audit["id"], Text(stands, tables.STYLES.get(stands, "")), audit["model"],
-            ", ".join(one["name"] for one in audit["suites"]),
-            f"{policy['name']}@{policy['version']}" if policy else "", audit["expires_at"] or "",
+            audit["id"], Text(stands, tables.STYLES.get(stands, "")),
+            f"{policy['name']}@{policy['version']}" if policy else "", (audit["expires_at"] or "")[:10],
+            audit["model"], ", ".join(one["name"] for one in audit["suites"]),
         )  # fmt: skip
     Console().print(table)
 

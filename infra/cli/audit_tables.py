@@ -3,7 +3,7 @@
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 STYLES = {
@@ -21,6 +21,12 @@ def page(audit: dict[str, Any]) -> RenderableType:
         return Group(heading(audit), standing(audit))
     parts: list[RenderableType] = [heading(audit)]
     parts += [Text(f"  {reason}") for reason in findings["reasons"]]
+    # Those decide nothing, and are not among the verdict's reasons.
+    parts += [
+        Text(f"  {called(check)}: {check['reason']}", "dim")
+        for check in findings["checks"]
+        if check["tier"] != "critical" and check["verdict"] != "PASS"
+    ]
     if findings["checks"]:
         parts.append(checks(findings["checks"]))
     parts += [figures(suite) for suite in findings["suites"]]
@@ -57,14 +63,20 @@ def clock(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
+def whole(*columns: str, **titled: Any) -> Table:
+    """A table of which nothing is cut off, however narrow the terminal: of `bbq.s_amb@...` one could not tell whose."""
+    wraps = (Column(name, overflow="fold", no_wrap=name == "verdict") for name in columns)
+    return Table(*wraps, **titled)
+
+
 def checks(found: list[dict[str, Any]]) -> Table:
-    table = Table("verdict", "check", "figure", "limit", "bound", "items", "clusters", "why")
+    table = whole("verdict", "check", "figure", "limit", "bound", "items", "clusters")
     for check in found:
         estimate = check["estimate"] or {}
         table.add_row(
             Text(check["verdict"], STYLES[check["verdict"]]), called(check), interval(estimate),
             limit(check["limit"]), number(check["bound"]), str(estimate.get("n", 0)),
-            str(estimate.get("clusters", 0)), check["reason"],
+            str(estimate.get("clusters", 0)),
         )  # fmt: skip
     return table
 
@@ -78,7 +90,7 @@ def figures(suite: dict[str, Any]) -> Table:
     )
     if missed:
         title += f"; controls that missed: {', '.join(missed)}"
-    table = Table("metric", "of", "figure", "items", "clusters", title=title, title_justify="left")
+    table = whole("metric", "of", "figure", "items", "clusters", title=title, title_justify="left")
     for figure in suite["figures"]:
         of = ", ".join(f"{name} {value}" for name, value in figure["group"].items())
         estimate = figure["estimate"]
@@ -90,7 +102,7 @@ def figures(suite: dict[str, Any]) -> Table:
 
 def plan(told: dict[str, Any]) -> RenderableType:
     """What a plan says: how much is asked, and which checks it can decide."""
-    seen = Table("check", "limit", "items", "clusters", "sees at least", "decides")
+    seen = whole("check", "limit", "items", "clusters", "sees at least", "decides")
     for check in told["checks"]:
         can = (
             Text("yes", "green")
@@ -101,7 +113,7 @@ def plan(told: dict[str, Any]) -> RenderableType:
             called(check), limit(check["limit"]), str(check["n"]), str(check["clusters"]),
             number(check["detectable"]), can,
         )  # fmt: skip
-    suites = Table("suite", "items", "clusters", "smallest difference seen")
+    suites = whole("suite", "items", "clusters", "smallest difference seen")
     for suite in told["suites"]:
         reach = [f"{f['metric']} {number(f['detectable'])}" for f in suite["figures"]]
         suites.add_row(
@@ -115,7 +127,7 @@ def plan(told: dict[str, Any]) -> RenderableType:
 
 
 def suites(found: list[dict[str, Any]]) -> Table:
-    table = Table("suite", "family", "files", "metrics", "about")
+    table = whole("suite", "family", "files", "metrics", "about")
     for suite in found:
         needs = [name if must else f"{name} (optional)" for name, must in suite["needs"].items()]
         table.add_row(

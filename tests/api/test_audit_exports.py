@@ -6,7 +6,9 @@ import zipfile
 
 import httpx
 import pytest
+from sqlalchemy import text
 
+from core.db.session import Database
 from core.ids import new_id
 from tests.asking import ended, error
 from tests.auditing import AUDITS, audited, graded, submitted, uploaded
@@ -43,6 +45,18 @@ async def test_an_audit_is_exported_to_its_own_tenant_alone(
     async with rig.client(await rig.key(new_id("t"))) as stranger:
         assert error(await stranger.get(place), 404)["code"] == "not_found"
     assert (await client.get(place, params={"format": "garak"})).status_code == 422
+
+
+async def test_findings_of_a_job_that_did_not_succeed_are_not_exported(
+    client: httpx.AsyncClient, db: Database
+) -> None:
+    """They are written just before the end, which may be another one."""
+    audit = await audited(client, suites=[await graded(client, 4)], policy="none")
+    async with db.begin() as session:
+        query = text("UPDATE audits SET published_at = NULL WHERE job_id = :job")
+        await session.execute(query, {"job": audit["id"]})
+    refused = error(await client.get(f"{AUDITS}/{audit['id']}/export"), 409)
+    assert refused["code"] == "audit_not_finished"
 
 
 async def test_an_audit_without_findings_is_not_exported(client: httpx.AsyncClient) -> None:

@@ -27,7 +27,8 @@ async def export(
 
 
 def exported(row: Audit) -> Exported:
-    if row.findings is None:
+    # Written before the job succeeds, and nothing to go by should it not.
+    if row.findings is None or row.published_at is None:
         raise Conflict(
             f"Audit {row.job_id} has no findings yet; wait until its job has succeeded, then export it.",
             code="audit_not_finished",

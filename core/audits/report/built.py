@@ -14,9 +14,11 @@ from core.audits.report.reading import Found, concluded
 from core.audits.report.words import GENERAL_LIMITS, MEANS, STATES, headline
 from core.audits.tables import AuditAnswer
 from core.events.types import rfc3339
+from core.guard.rule import LONGEST
 
 # Characters of a prompt or an answer that a report quotes; what is cut off is counted.
 QUOTED = 1200
+LOOKED = 4 * LONGEST
 Quoted = Mapping[tuple[str, str], AuditAnswer]
 
 
@@ -160,9 +162,16 @@ def _quote(kept: AuditAnswer | None) -> dict[str, Any]:
 
 
 def _text(text: str) -> dict[str, Any]:
-    """Masked before it is cut, so that no half of what is masked is left."""
-    shown, count = masked(text)
-    return {"text": shown[:QUOTED], "masked": count, "cut": max(len(shown) - QUOTED, 0)}
+    """Masked before it is cut, so that no half of what is masked is left.
+
+    Of a long text no more is looked through than that needs: behind what is quoted, so much as one match may have."""
+    part = text[:LOOKED]
+    shown, count = masked(part)
+    if len(part) < len(text) and len(shown) < QUOTED + LONGEST:
+        part = text
+        shown, count = masked(part)
+    cut = max(len(shown) - QUOTED, 0) + len(text) - len(part)
+    return {"text": shown[:QUOTED], "masked": count, "cut": cut}
 
 
 def _prompt(kept: AuditAnswer) -> dict[str, Any]:

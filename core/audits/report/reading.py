@@ -1,4 +1,4 @@
-"""What a report is made of, read in one transaction: the audit, its job, its rows, and what was done about it."""
+"""What a report is made of: the audit, its job, its rows, and what was done about it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

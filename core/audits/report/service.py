@@ -30,4 +30,5 @@ async def report(
         items = [row.item for row, _ in those.items]
         kept = await reading.answers(session, audit_id, suite, items)
         quoted |= {(suite, item): answer for item, answer in kept.items()}
-    return built(found, of_it, worst, quoted, datetime.now(UTC))
+    # Long prompts are masked: so that takes a while, too.
+    return await asyncio.to_thread(built, found, of_it, worst, quoted, datetime.now(UTC))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from core.audits.report import page
+from core.audits.report.built import _text
 from core.audits.report.explained import explanation
 from core.audits.report.plots import EDGE
 from core.gate.tables import Pass
@@ -383,3 +384,15 @@ def test_a_person_s_force_and_a_correction_are_shown() -> None:
     assert "ft:rill:better came to PASS" in shown.text
     assert (-0.29, "-0.29") in shown.data
     assert "before: 0.31" in html
+
+
+@pytest.mark.parametrize("keys", [0, 20])
+def test_of_a_long_text_the_quote_is_masked_whole_and_what_is_cut_is_counted(keys: int) -> None:
+    """Also where masks make so much of it shorter that the end of what was looked through would be quoted."""
+    key = "sk-" + "a" * 512
+    text = "".join(f"{key} " for _ in range(keys * 2)) + "x " * 20_000 + "ann@example.com"
+    told = _text(text)
+    assert len(told["text"]) == 1200
+    assert "sk-" not in told["text"]
+    assert told["text"].count("[API_KEY]") == keys * 2
+    assert told["cut"] >= 30_000
