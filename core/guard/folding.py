@@ -4,7 +4,7 @@
     view  "Jane@x.org"             rules match here, and spans are of the raw text
 
 Every character is folded by itself, and half an entity waits for its other half, so that how a text was cut into
-pieces cannot change what is seen. Of letters, leet and case see core/guard/lexicon.py: an e-mail address needs its digits.
+pieces cannot change what is seen. Of leet and case see core/guard/lexicon.py: an e-mail address needs its digits.
 """
 
 import re
