@@ -3,8 +3,8 @@
     raw   "J\\u0430ne\\u200b\\uff20x.org"      \\u0430 is Cyrillic, \\uff20 a full-width @
     view  "Jane@x.org"             rules match here, and spans are of the raw text
 
-Every character is folded by itself, so that how a text was cut into pieces cannot change what is seen. Of letters,
-leet and case see core/guard/lexicon.py: an e-mail address needs its digits.
+Every character is folded by itself, and half an entity waits for its other half, so that how a text was cut into
+pieces cannot change what is seen. Of leet and case see core/guard/lexicon.py: an e-mail address needs its digits.
 """
 
 import re
@@ -21,7 +21,8 @@ from core.guard.confusables import LATIN
 _BLANK = frozenset("\u115f\u1160\u3164\uffa0\u2800\u17b4\u17b5")
 # Nor are those drawn that Unicode keeps for later and calls ignorable (DerivedCoreProperties.txt, 15.0).
 _IGNORABLE = re.compile("[\u2065\ufff0-\ufff8\U000e0000-\U000e0fff]")
-_NOTHING = frozenset({"Mn", "Me", "Cf", "Cc"})
+# Halves of a character without the other, "Cs", are no text, and UTF-8 has no way to write them.
+_NOTHING = frozenset({"Mn", "Me", "Cf", "Cc", "Cs"})
 _SPACES = frozenset("\t\n\v\f\r")
 # In plain text, what is not what it looks like: invisible controls, and the beginning of an entity.
 _ODD = re.compile(r"[&\x00-\x08\x0e-\x1f\x7f]")
@@ -61,7 +62,7 @@ def _latin(char: str) -> str:
 @dataclass(frozen=True, slots=True)
 class View:
     """`text`; character i of it came from the raw ones within `starts[i]`, `ends[i]`. `size`: of the raw text that
-    it shows; less than all where the end may be half an escape."""
+    it shows; less than all where the end may be half an escape or entity."""
 
     text: str
     starts: Sequence[int]

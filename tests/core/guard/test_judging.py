@@ -118,7 +118,7 @@ async def test_a_router_decides_who_looks_and_never_what_is_said() -> None:
 async def test_the_classifier_reads_what_json_escapes() -> None:
     judge, by = Hater(), _guard()
     passage = by.passage(escaped=True)
-    stretches = [*passage.feed(r'{"a": "I h\u0061te all of them"}'), *passage.finish()]
+    stretches = [*passage.feed(r'{"a": "I h\u0061te\ud800 all of them"}'), *passage.finish()]
     judged = await Judging(by, judge).judged(stretches, escaped=True)
     assert judge.shown == ['{"a": "I hate all of them"}']
     assert any(category == "hate" for one in judged for s in one.spans for category, _ in s.hits)
