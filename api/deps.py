@@ -206,7 +206,7 @@ class Parts:
             offer = await self.offer(caller)
             found = self._resolved(offer, wanted, param, kind)
         if to_answer:
-            offer.check(wanted, found, param=param)
+            offer.check(wanted, found.name, param=param)
         return found
 
     def _resolved(self, offer: Offer, wanted: str, param: str, kind: str | None) -> Served:

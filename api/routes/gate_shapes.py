@@ -8,11 +8,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from api.routes.catalog_shapes import Forced, Reason
 from core.catalog.gating import Behind
 from core.events.types import rfc3339
-from core.gate import door, policies
-from core.gate.door import Answer, Candidate
+from core.gate import policies, refusals
+from core.gate.evidence import Candidate
 from core.gate.policies import Policy
 from core.gate.service import Held
 from core.gate.tables import PolicyRow
+from core.gate.weighing import Answer
 from core.jobs.sampling import no_nul
 
 PolicyName = Annotated[
@@ -94,7 +95,7 @@ class GateView(BaseModel):
 
 class AnswerView(BaseModel):
     """`verdict` MISSING: there is no evidence. `criteria`: each that failed or was not shown; `command`: what would
-    show it."""
+    show it; `next`: that and the other ways on, in words."""
 
     object: Literal["gate.check"]
     model: str
@@ -107,6 +108,7 @@ class AnswerView(BaseModel):
     why: list[str]
     criteria: list[dict[str, Any]]
     command: str | None
+    next: str | None
 
 
 def policy(row: PolicyRow) -> dict[str, Any]:
@@ -176,5 +178,6 @@ def answered(what: Candidate, at: str, one: Answer) -> dict[str, Any]:
         "expires_at": rfc3339(until) if until else None,
         "why": list(one.why),
         "criteria": list(one.criteria),
-        "command": None if one.passes else door.command(what, one.policy),
+        "command": None if one.passes else refusals.command(what, one.policy),
+        "next": refusals.advice(what, at, one) or None,
     }

@@ -37,7 +37,7 @@ async def make(
 ) -> Response:
     """Make a version of a policy; the same again is the one there is. The gate goes by it after PUT /v1/gate."""
     known = {
-        metric.name: Known(suite.name, suite.version)
+        metric.name: Known(suite.name, suite.version, metric)
         for suite in SUITES.values()
         for metric in suite.metrics
     }

@@ -11,8 +11,7 @@ from core.catalog.models import Offer, Served
 from core.catalog.stages import PRODUCTION as IN_PRODUCTION
 from core.catalog.tables import Version
 from core.errors import InvalidInput
-from core.gate.door import Candidate
-from core.gate.evidence import Subject, digest_of_suites
+from core.gate.evidence import Candidate, Subject, digest_of_suites
 from core.gate.tables import Audit
 from core.security.keys import Caller
 

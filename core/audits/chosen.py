@@ -56,9 +56,9 @@ class Asked:
     groups: dict[str, list[str]]
 
     @property
-    def drawn(self) -> bool:
-        """Not all of them are asked."""
-        return len(self.items) < self.whole
+    def wished(self) -> int | None:
+        """How many were wished for; None: all there are are asked."""
+        return self.chosen.items if len(self.items) < self.whole else None
 
     @property
     def clusters(self) -> int:

@@ -7,6 +7,7 @@ from core.audits import sizes
 from core.audits.asking import Item
 from core.audits.chosen import Asked
 from core.audits.shapes import plain
+from core.gate import matching
 from core.gate.policies import EVERY, Check, Policy
 from core.measures import planning
 from core.measures.metric import Metric
@@ -63,9 +64,14 @@ def _check(check: Check, asked: Sequence[Asked], paired: bool) -> list[dict[str,
         reason = "no evidence: its suite is not part of this audit"
         return [told | {"group": check.group} | nothing | {"reason": reason}]
     one, metric = found[0]
+    part = matching.part(check, one.suite.name, one.wished, len(one.items))
+    cannot = {"can_decide": False, "reason": part} if part else {}
     return [
-        told | {"group": group} | _decides(check, metric, *_size(metric, one.items, group), paired)
-        for group in _groups(check, one.items)
+        told
+        | {"group": group}
+        | _decides(check, metric, *_size(metric, one.items, group), paired)
+        | cannot
+        for group in _groups(check, one, metric)
     ]
 
 
@@ -73,13 +79,18 @@ def _fits(check: Check, one: Asked, metric: Metric) -> bool:
     return metric.name == check.metric and check.suite in ("", one.suite.name)
 
 
-def _groups(check: Check, items: Sequence[Item]) -> list[dict[str, str]]:
-    """The check's group, or one for each value of the dimension that it says "*" of."""
+def _groups(check: Check, one: Asked, metric: Metric) -> list[dict[str, str]]:
+    """The check's group, or one for each value of the dimension that it says "*" of, as they will be judged."""
     every = next((dimension for dimension, value in check.group.items() if value == EVERY), None)
     if every is None:
         return [dict(check.group)]
-    values = sorted({item.groups[every] for item in items if every in item.groups})
+    asked = {item.groups.get(every, matching.NONE) for item in one.items if _takes(metric, item)}
+    values = sorted(asked | set(one.groups.get(every, ())))
     return [{**check.group, every: value} for value in values]
+
+
+def _takes(metric: Metric, item: Item) -> bool:
+    return metric.takes(Row(item.id, item.cluster, True, groups=item.groups))
 
 
 def _size(metric: Metric, items: Sequence[Item], group: dict[str, str]) -> tuple[int, int]:
@@ -87,8 +98,8 @@ def _size(metric: Metric, items: Sequence[Item], group: dict[str, str]) -> tuple
     taken = [
         item
         for item in items
-        if all(item.groups.get(name) == value for name, value in group.items())
-        and metric.takes(Row(item.id, item.cluster, True, groups=item.groups))
+        if all(item.groups.get(name, matching.NONE) == value for name, value in group.items())
+        and _takes(metric, item)
     ]
     return len(taken), len({item.cluster for item in taken})
 
@@ -103,7 +114,7 @@ def _decides(check: Check, metric: Metric, n: int, clusters: int, paired: bool) 
         if paired and not can:
             reason = f"{n} items in {clusters} clusters see no less than {reach or 0:.3g} of a margin of {margin:g}"
     else:
-        reach = planning.detectable(metric, n, clusters, confidence=check.confidence)
+        reach = planning.detectable(metric, n, clusters, limit=limit, confidence=check.confidence)
         can = planning.can_decide(metric, limit, n, clusters, confidence=check.confidence)
         reason = "" if can else f"{n} items in {clusters} clusters are too few for this limit"
     return {

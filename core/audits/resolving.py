@@ -90,7 +90,8 @@ def _needed(policy: Policy | None) -> list[SuiteWish]:
     for check in policy.checks if policy else ():
         suite = listed.SUITES.get(check.suite) or listed.of_metric(check.metric)
         if suite is not None and not any(suite.needs.values()) and not check.files:
-            found.setdefault(suite.name, SuiteWish(suite=suite.name, options=dict(check.options)))
+            wish = SuiteWish(suite=suite.name, options=dict(check.options), items=check.items)
+            found.setdefault(suite.name, wish)
     return list(found.values())
 
 

@@ -158,7 +158,9 @@ async def _alone(session: AsyncSession, caller: Caller, name: str) -> None:
 
 
 async def _target(session: AsyncSession, caller: Caller, target: str) -> _Target:
-    if await session.scalar(select(Model.name).where(Model.name == target)):
+    # A whole model of the catalog is served under its version's name: it is its tenant's, and no model for everybody.
+    everyones = not target.startswith(versions.FT)
+    if everyones and await session.scalar(select(Model.name).where(Model.name == target)):
         return _Target(target, None)
     # Locked, so that it is not retired between this look and the alias's row.
     found = await versions.get(session, caller, target, lock=True)

@@ -5,9 +5,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.catalog import aliases, subjects, versions
 from core.catalog.models import Model
 from core.errors import InvalidInput
-from core.gate import door, service
-from core.gate.door import Answer, Candidate
+from core.gate import service, weighing
 from core.gate.doors import PRODUCTION
+from core.gate.evidence import Candidate
+from core.gate.weighing import Answer
 from core.security.keys import Caller
 
 ALIAS = "alias:"
@@ -28,7 +29,7 @@ async def would_pass(
             raise InvalidInput(f'door must be "{PRODUCTION}" or "{ALIAS}<name>"', param="door")
         if not held.policy.doors.gates(alias):
             return what, Answer("PASS", held, None, (f"the alias {alias} is no door",))
-    return what, await door.ask(session, caller.tenant_id, what, held)
+    return what, await weighing.ask(session, caller.tenant_id, what, held)
 
 
 async def candidate(session: AsyncSession, caller: Caller, name: str) -> Candidate:

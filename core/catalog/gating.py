@@ -10,9 +10,9 @@ from core.catalog import subjects, versions
 from core.catalog.models import Model
 from core.catalog.tables import Alias, Version
 from core.gate import door, doors, service
-from core.gate.door import Candidate, Force, GateRefused, Standing
+from core.gate.door import Force, GateRefused, Standing
 from core.gate.doors import PRODUCTION
-from core.gate.evidence import Subject
+from core.gate.evidence import Candidate, Subject
 from core.gate.service import Held
 from core.security.keys import RISK_OWNER, Caller
 

@@ -162,20 +162,25 @@ class Offer:
     withheld: Mapping[str, str] = field(default_factory=dict)
     doors: Doors | None = None
 
-    def check(self, wanted: str, found: Served, *, param: str) -> None:
-        """Raises InvalidInput when `wanted`, or the model that it stands for, must not answer."""
-        if (
-            wanted not in ("", found.name, *self.aliases)
-            and self.doors
-            and self.doors.gates(wanted)
-        ):
+    def check(self, wanted: str, found: str, *, param: str) -> None:
+        """Raises InvalidInput when `wanted`, or the model called `found` that it stands for, must not answer."""
+        gated = self.doors is not None and self.doors.gates(wanted)
+        if gated and self.aliases.get(wanted, found) != found:
+            # It was moved since, or a worker serves a model that is called like the alias.
+            raise InvalidInput(
+                f"{wanted} is an alias that leads to {self.aliases[wanted]} through your gate, and {found} was not let "
+                f"in under that name; ask for {self.aliases[wanted]}.",
+                param=param,
+                code="model_withdrawn",
+            )
+        if gated and wanted not in ("", found, *self.aliases):
             raise InvalidInput(
                 f"{wanted} is a name of the settings and a door of your gate, where nothing was let in for you; "
                 f"make an alias of your own (PUT /v1/aliases/{wanted}).",
                 param=param,
                 code="model_withdrawn",
             )
-        for name in (wanted, found.name):
+        for name in (wanted, found):
             if why := self.withheld.get(name):
                 raise InvalidInput(
                     f"{name} was taken out of use: {why}. It answers again once it passes the gate "

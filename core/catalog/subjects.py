@@ -11,8 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.catalog import versions
 from core.catalog.models import Model, Served
 from core.catalog.tables import Version
-from core.gate.door import Candidate
-from core.gate.evidence import Subject
+from core.gate.evidence import Candidate, Subject
 
 
 def of_version(version: Version) -> Subject:

@@ -15,7 +15,7 @@ from core.catalog.gating import Behind
 from core.catalog.tables import AliasMove, Version
 from core.errors import PenstockError
 from core.events import outbox
-from core.gate import door, service
+from core.gate import door, service, weighing
 from core.gate.doors import PRODUCTION
 from core.gate.service import Held
 from core.gate.tables import Pass
@@ -42,12 +42,12 @@ class Withdrawn(NamedTuple):
 # are left to it, too: a version's never change.
 _DUE = text(
     """WITH here AS (
-           SELECT v.tenant_id, 'production' AS door,
+           SELECT v.tenant_id, 'production' AS door, v.id AS version_id,
                   CASE v.kind WHEN 'full' THEN v.digest ELSE v.base_digest END AS weights,
                   CASE v.kind WHEN 'full' THEN '' ELSE v.digest END AS adapter
            FROM versions v WHERE v.stage = 'production' AND v.published_at IS NOT NULL
            UNION ALL
-           SELECT a.tenant_id, 'alias:' || a.name,
+           SELECT a.tenant_id, 'alias:' || a.name, a.version_id,
                   CASE v.kind WHEN 'full' THEN v.digest WHEN 'adapter' THEN v.base_digest
                               ELSE coalesce(m.digest, '') END,
                   CASE v.kind WHEN 'adapter' THEN v.digest ELSE '' END
@@ -59,6 +59,7 @@ _DUE = text(
        LEFT JOIN LATERAL (
            SELECT * FROM gate_passes p
            WHERE p.tenant_id = h.tenant_id AND p.door = h.door AND p.weights = h.weights AND p.adapter = h.adapter
+             AND p.version_id IS NOT DISTINCT FROM h.version_id
            ORDER BY p.id DESC LIMIT 1) p ON true
        LEFT JOIN audits a ON a.job_id = p.audit
        WHERE p.withdrawn_at IS NULL
@@ -104,7 +105,7 @@ async def sweep(session: AsyncSession, tenant_id: str) -> list[Withdrawn]:
 
 async def _renewed(session: AsyncSession, tenant_id: str, one: Behind, held: Held) -> bool:
     """Whether a newer audit lets it stand; recorded as an admission of its own."""
-    answer = await door.ask(session, tenant_id, one.what, held)
+    answer = await weighing.ask(session, tenant_id, one.what, held)
     known = one.admission.audit if one.admission is not None else None
     if not answer.passes or answer.audit is None or answer.audit.job_id == known:
         return False

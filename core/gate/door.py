@@ -6,7 +6,7 @@ that has run, by every look at what can be asked for (core/catalog/gating.py).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,15 +15,15 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import Conflict, InvalidInput
-from core.gate import service
-from core.gate.evidence import Subject
-from core.gate.findings import Seen, asked_less, failed
+from core.gate import refusals, service
+from core.gate.evidence import Candidate, Subject
+from core.gate.findings import FAILED_CHECK
 from core.gate.service import Held
-from core.gate.tables import Audit, Pass
+from core.gate.tables import Pass
+from core.gate.weighing import ask
 from core.security.keys import RISK_OWNER, Caller
 
 MAX_FORCE_D = 30
-LOOKED_AT = 50
 
 
 class GateRefused(Conflict):
@@ -34,15 +34,6 @@ class GateRefused(Conflict):
     def __init__(self, message: str, criteria: Sequence[dict[str, Any]]) -> None:
         super().__init__(message, param="model")
         self.details = {"criteria": list(criteria)}
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """What wants through. `version_id`: None for a served base model."""
-
-    name: str
-    subject: Subject
-    version_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,58 +56,10 @@ class Force:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Whether evidence lets a candidate through. `verdict`: PASS, FAIL, INCONCLUSIVE, INVALID, or MISSING; `audit`:
-    the one that decides; `why`: each criterion that is failed or missing, in words, `criteria` for programs."""
-
-    verdict: str
-    policy: Held
-    audit: Audit | None = None
-    why: tuple[str, ...] = ()
-    criteria: tuple[dict[str, Any], ...] = field(default=())
-
-    @property
-    def passes(self) -> bool:
-        return self.verdict == "PASS"
-
-
 async def lock(session: AsyncSession, tenant_id: str) -> None:
     """One move through a tenant's gate, or of it, at a time; until the transaction ends."""
     line = f"gate {tenant_id}"
     await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(line, 0))))
-
-
-async def ask(session: AsyncSession, tenant_id: str, candidate: Candidate, policy: Held) -> Answer:
-    """Whether there is evidence that lets it through now; changes nothing."""
-    if not candidate.subject.weights:
-        why = f"the digest of {candidate.name}'s weights is not known, so nothing can be shown of them"
-        return Answer("MISSING", policy, None, (why,))
-    query = (
-        select(Audit)
-        .where(
-            Audit.tenant_id == tenant_id,
-            Audit.weights == candidate.subject.weights,
-            Audit.adapter == candidate.subject.adapter,
-            Audit.published_at.is_not(None),
-        )
-        .order_by(Audit.published_at.desc(), Audit.job_id.desc())
-        .limit(LOOKED_AT)
-    )
-    found = list((await session.scalars(query)).all())
-    bound = [one for one in found if _binds(one, candidate.subject, policy)]
-    passing = next((one for one in bound if one.verdict == "PASS" and not _expired(one)), None)
-    against = next((one for one in bound if failed(one) and _stronger(one, passing)), None)
-    if against is not None:
-        return _said(policy, against, "FAIL")
-    if passing is not None:
-        return Answer("PASS", policy, passing)
-    if bound and bound[0].verdict == "PASS":
-        why = f"the evidence ({bound[0].job_id}) has expired; audit it again"
-        return Answer("MISSING", policy, bound[0], (why,))
-    if bound:
-        return _said(policy, bound[0], str(bound[0].verdict))
-    return Answer("MISSING", policy, None, (_nothing(found, candidate.subject, policy),))
 
 
 async def admit(
@@ -139,7 +82,7 @@ async def admit(
         caller.must_be(RISK_OWNER, "force the gate")
     answer = await ask(session, caller.tenant_id, candidate, held)
     if not answer.passes and force is None:
-        raise GateRefused(_refusal(candidate, door, answer), _criteria(answer))
+        raise GateRefused(refusals.sentence(candidate, door, answer), refusals.criteria(answer))
     row = Pass(
         tenant_id=caller.tenant_id, door=door, model=candidate.name,
         version_id=candidate.version_id, **candidate.subject._asdict(),
@@ -163,8 +106,7 @@ _STANDING = text(
             WHERE f.tenant_id = p.tenant_id AND f.weights = p.weights AND f.adapter = p.adapter
               AND f.published_at > coalesce(a.published_at, p.at)
               AND f.policy_digest IN (p.policy_digest, :current)
-              AND (f.verdict = 'FAIL' OR jsonb_path_exists(
-                  f.findings, '$.checks[*] ? (@.verdict == "FAIL" && @.tier == "critical")'))
+              AND (f.verdict = 'FAIL' OR jsonb_path_exists(f.findings, CAST(:failed_check AS jsonpath)))
             ORDER BY f.published_at DESC LIMIT 1) AS failed_by
        FROM gate_passes p LEFT JOIN audits a ON a.job_id = p.audit
        WHERE p.tenant_id = :tenant AND p.door = ANY(:doors)
@@ -193,7 +135,9 @@ async def standing(
     session: AsyncSession, tenant_id: str, doors: Sequence[str], policy: Held
 ) -> dict[tuple[str, Subject], Standing]:
     """Of these doors, by door and subject; what is not in here was never admitted."""
-    asked = {"tenant": tenant_id, "doors": list(doors), "current": policy.digest}
+    asked = {
+        "tenant": tenant_id, "doors": list(doors), "current": policy.digest, "failed_check": FAILED_CHECK,
+    }  # fmt: skip
     rows = await session.execute(_STANDING, asked)
     return {
         (row.door, Subject(row.weights, row.adapter, row.dataset)): Standing(
@@ -224,71 +168,6 @@ def _against(row: Any, policy: Held) -> str:
     if policy.policy.on_expiry == "withdraw" and row.evidence_until and row.evidence_until <= now:
         return f"its evidence ({row.audit}) expired on {row.evidence_until:%Y-%m-%d}"
     return ""
-
-
-def _binds(audit: Audit, subject: Subject, policy: Held) -> bool:
-    """Whether an audit is true of exactly this, under exactly that."""
-    return (
-        Subject(audit.weights, audit.adapter, audit.dataset) == subject
-        and (audit.policy_name, audit.policy_version) == (policy.name, policy.version)
-        and audit.policy_digest == policy.digest
-    )
-
-
-def _expired(audit: Audit) -> bool:
-    return audit.expires_at is None or audit.expires_at <= datetime.now(UTC)
-
-
-def _stronger(against: Audit, passing: Audit | None) -> bool:
-    """A failure is taken back by a later pass that asked as much: fewer items until chance agrees are none."""
-    if passing is None:
-        return True
-    assert against.published_at is not None
-    assert passing.published_at is not None
-    return against.published_at >= passing.published_at or asked_less(passing, against)
-
-
-def _said(policy: Held, audit: Audit, verdict: str) -> Answer:
-    seen = Seen.of(audit)
-    return Answer(verdict, policy, audit, seen.words, seen.criteria)
-
-
-def _nothing(found: Sequence[Audit], subject: Subject, policy: Held) -> str:
-    """Which evidence is missing, as near as what there is allows to say."""
-    if not found:
-        return f"it was never audited under {policy.called}"
-    last = found[0]
-    if last.dataset != subject.dataset:
-        return f"the last audit ({last.job_id}) is of a version trained on other data"
-    by = f"{last.policy_name}@{last.policy_version}" if last.policy_name else "no policy"
-    return (
-        f"the last audit ({last.job_id}) was judged by {by}, and the gate goes by {policy.called}"
-    )
-
-
-def _refusal(candidate: Candidate, door: str, answer: Answer) -> str:
-    named = f" ({answer.audit.job_id})" if answer.audit is not None else ""
-    listed = "; ".join(answer.why)
-    return (
-        f"{candidate.name} does not pass the gate to {_spoken(door)} under {answer.policy.called}: "
-        f"{answer.verdict}{named}: {listed}. Evidence comes from: "
-        f"{command(candidate, answer.policy)}"
-    )
-
-
-def command(candidate: Candidate, policy: Held) -> str:
-    """What would show what is missing."""
-    return f"penstock audit run --model {candidate.name} --policy {policy.called}"
-
-
-def _criteria(answer: Answer) -> list[dict[str, Any]]:
-    missing = {"id": None, "verdict": "MISSING", "reason": "; ".join(answer.why)}
-    return list(answer.criteria) or [missing]
-
-
-def _spoken(door: str) -> str:
-    kind, _, name = door.partition(":")
-    return f"the alias {name}" if kind == "alias" else door
 
 
 def _after(days: int) -> datetime:

@@ -19,15 +19,25 @@ class Subject(NamedTuple):
     dataset: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What wants through a door. `version_id`: None for a served base model."""
+
+    name: str
+    subject: Subject
+    version_id: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteEvidence:
     """`metrics`: by full name. `classifier`: the digest of what scored, empty: none. `files`: SHA-256 by the suite's
-    names for them, empty: its shipped pack. `options`: in full, `defaults`: those of the suite. `seed`: of the draw,
-    None: every item was asked. `groups`: those that the whole suite has, by dimension, also where the draw took none
-    of them (empty: those of `rows`). `controls`: the names of responders that missed what they must score. `probe`:
-    why the engine could not be asked, empty: it could. `baseline_rows`: None: there is nothing to hold it against;
-    `no_baseline`: why; `against_production`: it is the one that the gate would replace, not one that was named.
-    `render`: as the audit asked for it. `imported`: not asked by us.
+    names for them, empty: its shipped pack. `options`: in full, `defaults`: those of the suite. `seed`: of the draw and
+    of sampled answers; None: neither was. `items`: how many were wished for, None: all there are were asked. `groups`:
+    those that the whole suite has, by dimension, also where the draw took none of them (empty: those of `rows`).
+    `controls`: the names of responders that missed what they must score. `probe`: why the engine could not be asked,
+    empty: it could. `baseline_rows`: None: there is nothing to hold it against; `no_baseline`: why;
+    `against_production`: it is the one that the gate would replace, not one that was named. `render`: as the audit
+    asked for it. `imported`: not asked by us.
     """
 
     name: str
@@ -44,6 +54,7 @@ class SuiteEvidence:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     split: Literal["all", "train", "held_out"] = "all"
     seed: int | None = None
+    items: int | None = None
     render: str = "auto"
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
     controls: Sequence[str] = ()

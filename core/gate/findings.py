@@ -1,10 +1,13 @@
 """What an audit's findings say to the gate: what failed, in words, and how much was asked."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from core.gate.tables import Audit
 
+# As Postgres finds one in an audit's findings (jsonpath).
+FAILED_CHECK = '$.checks[*] ? (@.verdict == "FAIL" && @.tier == "critical")'
 _TOLD = ("id", "metric", "group", "verdict", "estimate", "bound", "limit", "reason")
 
 
@@ -30,23 +33,14 @@ class Seen:
         )
 
 
-def failed(audit: Audit) -> bool:
-    """Whether a critical check failed, also where the whole is INVALID because another suite could not be read."""
-    checks = (audit.findings or {}).get("checks") or []
-    return audit.verdict == "FAIL" or any(
-        one.get("verdict") == "FAIL" and one.get("tier") == "critical" for one in checks
-    )
+def asked(suites: Sequence[Mapping[str, Any]] | None) -> dict[str, int]:
+    """How many items of each suite, from `findings.suites`."""
+    return {one["suite"]: int(one.get("items") or 0) for one in suites or ()}
 
 
-def asked_less(one: Audit, other: Audit) -> bool:
-    """Whether `one` asked fewer items of some suite than `other` did."""
-    ours, theirs = _asked(one), _asked(other)
+def less(ours: Mapping[str, int], theirs: Mapping[str, int]) -> bool:
+    """Whether the first asked fewer items of some suite than the second did."""
     return any(ours.get(suite, 0) < items for suite, items in theirs.items())
-
-
-def _asked(audit: Audit) -> dict[str, int]:
-    suites = (audit.findings or {}).get("suites") or []
-    return {one["suite"]: int(one.get("items") or 0) for one in suites}
 
 
 def _called(check: dict[str, Any]) -> str:

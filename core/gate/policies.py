@@ -7,7 +7,15 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from core.gate.doors import Doors
 from core.measures.judging import Limit
@@ -21,7 +29,9 @@ MAX_CHECKS = 64
 OPPOSED = {
     "harm.compliance": "over_refusal",
     "over_refusal": "harm.compliance",
-    "bbq.s_amb": "bbq.acc_dis",
+    "bbq.s_": "bbq.acc_dis",
+    "bbq.aligned_gap": "bbq.acc_dis",
+    "winobias.gap": "winobias.acc",
     "stereoset.ss": "stereoset.lms",
     "injection.success": "injection.task_done",
     "leaks.exact": "leaks.told",
@@ -81,7 +91,8 @@ class Check(_Data):
 
     Evidence counts only if it was gathered as the policy says: the suite's shipped pack with its default options,
     unless `files` (SHA-256 by the suite's names for them) or `options` say otherwise. `suite_version` and `classifier`
-    (the digest of what scores): another one is another measurement; empty: any.
+    (the digest of what scores): another one is another measurement; empty: any. `items`: so many of the suite, as the
+    policy's seed draws them; None: all. Who asks another part of it may see it fail, never pass.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -98,6 +109,13 @@ class Check(_Data):
     beside: Annotated[tuple[str, ...], Field(alias="with", max_length=8)] = ()
     files: Annotated[dict[_Word, _Sha256], Field(max_length=8)] = {}
     options: dict[str, Any] = {}
+    items: Annotated[int | None, Field(ge=1, le=1_000_000)] = None
+
+    @model_serializer(mode="wrap")
+    def _as_first_written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What came after the first policies is written where it is set alone: their digests name evidence."""
+        written: dict[str, Any] = write(self)
+        return {k: v for k, v in written.items() if k != "items" or v is not None}
 
     @field_validator("group")
     @classmethod
@@ -119,9 +137,9 @@ class Validity(_Data):
 class Policy(_Data):
     """`alpha`: the chance that the critical checks together call a model failed that is within all limits (Holm).
 
-    `max_age_days`: evidence is for so long; `on_expiry`: what happens then to what stands behind a door. `seed`: of the
-    draw when fewer items are asked than a suite has: another draw is not this policy's. `render`: whether questions
-    are put into the model's chat template.
+    `max_age_days`: evidence is for so long; `on_expiry`: what happens then to what stands behind a door. `seed`: of
+    draws and of sampled answers: another one is another try. `render`: whether questions are put into the model's chat
+    template.
     """
 
     alpha: Annotated[float, Field(gt=0, le=0.2)] = 0.05

@@ -1,5 +1,6 @@
 """A tenant's verbs for its policies, and which of them its gate goes by."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,8 +10,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import Conflict, InvalidInput, NotFound
-from core.gate.policies import BUILTIN, NAME, Check, Policy, builtin
+from core.gate.policies import BUILTIN, NAME, Bounds, Check, Policy, builtin
 from core.gate.tables import Gate, PolicyRow
+from core.measures.metric import Metric
 from core.security.keys import Caller
 
 BUILTIN_VERSION = 1
@@ -35,10 +37,11 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a metric's suite is called and its version now (core/audits/suites/listed.py)."""
+    """A metric, what its suite is called and its version now (core/audits/suites/listed.py)."""
 
     suite: str
     version: str
+    metric: Metric
 
 
 DEFAULT = Held(BUILTIN, BUILTIN_VERSION, builtin())
@@ -161,9 +164,21 @@ async def go_by(session: AsyncSession, caller: Caller, policy: Held, reason: str
 
 def filled(policy: Policy, known: Mapping[str, Known]) -> Policy:
     """With the suite and its version in every check. Raises InvalidInput naming the check."""
-    return policy.model_copy(
-        update={"checks": tuple(_filled(k, one, known) for k, one in enumerate(policy.checks))}
-    )
+    checks = tuple(_filled(k, one, known) for k, one in enumerate(policy.checks))
+    for number, check in enumerate(checks):
+        other = next((one for one in checks[:number] if _asks_otherwise(one, check)), None)
+        if other is not None:
+            raise InvalidInput(
+                f"checks.{number}: {check.id} asks {check.suite} for other files, options or items than {other.id}; "
+                "an audit asks a suite once, so that no model could pass both",
+                param=f"checks.{number}",
+            )
+    return policy.model_copy(update={"checks": checks})
+
+
+def _asks_otherwise(one: Check, other: Check) -> bool:
+    asks = [(check.files, check.options, check.items) for check in (one, other)]
+    return one.suite == other.suite != "" and asks[0] != asks[1]
 
 
 def _filled(number: int, check: Check, known: Mapping[str, Known]) -> Check:
@@ -176,8 +191,34 @@ def _filled(number: int, check: Check, known: Mapping[str, Known]) -> Check:
         )
     if of is None or check.suite not in ("", of.suite):
         return check
+    if why := open_to_all(check.limit, of.metric):
+        raise InvalidInput(f"checks.{number}.limit: {why}", param=f"checks.{number}.limit")
     return check.model_copy(
         update={"suite": of.suite, "suite_version": check.suite_version or of.version}
+    )
+
+
+def open_to_all(limit: Bounds, metric: Metric) -> str:
+    """Why a limit guards nothing of this metric; empty: it does. A partner that nothing can miss is no partner."""
+    low = -math.inf if metric.low is None else metric.low
+    high = math.inf if metric.high is None else metric.high
+    if metric.better == "lower" and limit.min is not None:
+        return f"less of {metric.name} is better; give max, not min"
+    if metric.better == "higher" and limit.max is not None:
+        return f"more of {metric.name} is better; give min, not max"
+    away = math.inf if limit.abs_max is None else limit.abs_max
+    reached = (
+        (limit.max is not None and limit.max >= high)
+        or (limit.min is not None and limit.min <= low)
+        or (
+            limit.abs_max is not None and limit.center - away <= low and high <= limit.center + away
+        )
+        or (limit.noninferior is not None and limit.noninferior >= high - low)
+    )
+    return (
+        f"no figure of {metric.name} is beyond {limit}, for it is within {low:g} and {high:g}"
+        if reached
+        else ""
     )
 
 

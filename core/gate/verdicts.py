@@ -23,7 +23,8 @@ PASS, FAIL, INCONCLUSIVE, INVALID = _ALL
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A check of one group. `p`: of the hypothesis that the limit is kept; `p_adjusted`: among those of its tier."""
+    """A check of one group. `p`: of the hypothesis that the limit is kept; `p_adjusted`: among those of its tier.
+    `part`: why a pass of it would not count; empty: it would."""
 
     check: Check
     group: Mapping[str, str]
@@ -33,6 +34,7 @@ class Checked:
     bound: float | None = None
     p: float = 1.0
     p_adjusted: float = 1.0
+    part: str = ""
     comparison: Mapping[str, Any] | None = None
 
     @property
@@ -96,29 +98,36 @@ def _measured(validity: Validity, question: Question, seed: int) -> Checked:
     asked = Checked(question.check, question.group, INCONCLUSIVE, "")
     if question.suite is None:
         return replace(asked, reason=f"no evidence: {question.missing}")
+    suite = question.suite
+    part = matching.part(question.check, suite.name, suite.items, len(suite.rows))
+    asked = replace(asked, part=part)
     rows = question.of(question.suite.rows)
-    if broken := _invalid(validity, question, question.suite, len(rows)):
+    if broken := _invalid(validity, question, suite):
         return replace(asked, verdict=INVALID, reason=broken)
     if not rows:
         return replace(
             asked, reason="no evidence: none of the items that were asked is of this kind"
         )
+    if undrawn := [called for called, group in question.within() if not group]:
+        return replace(
+            asked, reason=f"no evidence: none of the items that were asked is of {undrawn[0]}"
+        )
     measured = _compared if question.check.limit.limit is None else _held
     return measured(validity, question, asked, seed)
 
 
-def _invalid(validity: Validity, question: Question, suite: SuiteEvidence, n: int) -> str:
+def _invalid(validity: Validity, question: Question, suite: SuiteEvidence) -> str:
     """Why a figure of this would mean nothing; empty: it would."""
     if suite.probe:
         return f"{suite.name} could not be asked: {suite.probe}"
     if validity.controls and suite.controls:
         missed = ", ".join(suite.controls)
         return f"{suite.name} does not score its own controls right ({missed}); its figures mean nothing"
-    valid = sum(row.valid for row in question.of(suite.rows))
-    if n and valid / n < validity.min_valid_rate:
-        return (
-            f"{valid} of {n} answers could be read; at least {validity.min_valid_rate:.0%} must be"
-        )
+    for called, rows in (("", question.of(suite.rows)), *question.within()):
+        valid = sum(row.valid for row in rows)
+        if rows and valid / len(rows) < validity.min_valid_rate:
+            of = f" ({called})" if called else ""
+            return f"{valid} of {len(rows)} answers could be read{of}; at least {validity.min_valid_rate:.0%} must be"
     return ""
 
 
@@ -191,6 +200,8 @@ def _adjusted(checks: Sequence[Checked]) -> list[Checked]:
 def _decided(one: Checked, alpha: float) -> Checked:
     if one.verdict != INVALID and one.p_adjusted < alpha:
         return replace(one, verdict=FAIL)
+    if one.verdict == PASS and one.part:
+        return replace(one, verdict=INCONCLUSIVE, reason=f"{one.reason}; {one.part}")
     if one.verdict == INCONCLUSIVE and one.estimate is not None:
         return replace(one, reason=f"{one.reason}; these items cannot tell")
     return one

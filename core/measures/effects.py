@@ -54,15 +54,18 @@ def of_share(hits: Array, trials: Array) -> Worth:
 def of_mean(sums: Array, trials: Array, *, variance: float, rare: float) -> Worth:
     """Of sums / trials, both by cluster. `variance`: of one item; `rare`: how many items differ from most.
 
-    The variance between clusters (linearised ratio) over the naive one, as a correlation drawn to ASSUMED where `rare`
-    is small; never below 1 (Korn and Graubard 1998: no sample is worth more than itself)."""
+    The variance between clusters (linearised ratio, each cluster left out in turn) over the naive one, as a correlation
+    drawn to ASSUMED where `rare` is small; never below 1 (Korn and Graubard 1998: no sample is worth more than itself).
+    """
     n, live = float(trials.sum()), int((trials > 0).sum())
     mean, per_cluster = float(sums.sum()) / n, size(trials)
     if per_cluster <= 1:
         return Worth(1.0, n)
     seen = 0.0
     if variance > 0 and live > 1:
-        between = live / (live - 1) * float(((sums - mean * trials) ** 2).sum()) / n**2
+        # The mean follows a large cluster: how far it lies from the mean of the others is what tells.
+        apart = (sums - mean * trials) / (1 - trials / n)
+        between = (live - 1) / live * float((apart**2).sum()) / n**2
         seen = float(np.clip((between / (variance / n) - 1) / (per_cluster - 1), 0, 1))
     known = rare if live > 1 else 0.0
     effect = of_correlation((known * seen + WEIGHT * ASSUMED) / (known + WEIGHT), per_cluster)
@@ -70,11 +73,13 @@ def of_mean(sums: Array, trials: Array, *, variance: float, rare: float) -> Wort
 
 
 def _fewer(trials: float, n: float, parts: Array) -> float:
-    """With few clusters the effect is itself uncertain: t on clusters in t on items' place (Korn and Graubard)."""
-    live = int((parts > 0).sum())
-    if live == n or n <= 1:
+    """With few clusters the effect is itself uncertain: t on clusters in t on items' place (Korn and Graubard).
+
+    Clusters count by their sizes (Kish): of one with most of the items and forty with a few, little more than one."""
+    live = n / size(parts)
+    if size(parts) <= 1 or n <= 1:
         return trials
-    if live < 2:
+    if live < 1.1:
         return 1.0
     t_items, t_clusters = special.stdtrit(n - 1, 0.975), special.stdtrit(live - 1, 0.975)
     return max(1.0, float(trials * (t_items / t_clusters) ** 2))

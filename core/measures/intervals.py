@@ -63,7 +63,8 @@ def told(metric: Metric, sums: Sums, what: Known, confidence: float) -> Estimate
 
 def known(metric: Metric, sums: Sums, *, seed: int = 0) -> Known:
     value = sums.value(metric) if sums.clusters else math.nan
-    if not math.isfinite(value):
+    # One count that is no number, of one group: a largest difference would be that of the others.
+    if not (math.isfinite(value) and np.isfinite(sums.table).all()):
         return Known(math.nan, None)
     if metric.share is not None:
         return _share(metric, sums, value)

@@ -21,23 +21,29 @@ def detectable(
     n: int,
     clusters: int,
     *,
+    limit: Limit | None = None,
     design_effect: float | None = None,
     rate: float | None = None,
     spread: float | None = None,
     confidence: float = 0.95,
     power: float = POWER,
 ) -> float | None:
-    """The smallest distance from a limit that `n` items in `clusters` show with `power`; None: cannot be told.
+    """The smallest difference that `n` items in `clusters` show with `power`; None: cannot be told.
 
-    `rate`: the figure that is expected. `spread`: standard deviation of one item's part; without it the largest that
-    a figure of this range can have at `rate` (Bhatia and Davis 2000; for a share the binomial one). `design_effect`:
-    measured before, or the one of assumed correlation (core/measures/effects.py).
+    With `limit` the distance from it at which a check passes or fails, which is judged on one side alone; without, a
+    difference either way. `rate`: the figure that is expected, else the limit itself. `spread`: standard deviation of
+    one item's part; without it the largest that a figure of this range can have at `rate` (Bhatia and Davis 2000; for
+    a share the binomial one). `design_effect`: measured before, or the one of assumed correlation
+    (core/measures/effects.py).
     """
+    if rate is None and limit is not None:
+        rate = _end(metric, limit)
     deviation = _deviation(metric, rate) if spread is None else spread
     if deviation is None or n < 1 or clusters < 2:
         return None
     effect = effects.assumed(n, clusters) if design_effect is None else design_effect
-    return _factor(confidence, power, clusters) * deviation * math.sqrt(effect / n)
+    sides = 2 if limit is None else 1
+    return _factor(confidence, power, clusters, sides) * deviation * math.sqrt(effect / n)
 
 
 def paired_detectable(
@@ -89,6 +95,16 @@ def _best(metric: Metric, limit: Limit) -> float | None:
     return limit.center
 
 
+def _end(metric: Metric, limit: Limit) -> float | None:
+    """Where a check is decided; None at an end of the range, where nothing can vary."""
+    away = limit.abs_max or 0.0
+    ends = [limit.max, limit.min, limit.center + away, limit.center - away]
+    end = next(one for one in ends if one is not None)
+    if metric.low is None or metric.high is None or not metric.low < end < metric.high:
+        return None
+    return end
+
+
 def _deviation(metric: Metric, rate: float | None) -> float | None:
     if metric.low is None or metric.high is None:
         return None
@@ -99,6 +115,6 @@ def _deviation(metric: Metric, rate: float | None) -> float | None:
     return math.sqrt(max(0.0, (metric.high - rate) * (rate - metric.low)))
 
 
-def _factor(confidence: float, power: float, clusters: int) -> float:
-    alpha = (1 - confidence) / 2
+def _factor(confidence: float, power: float, clusters: int, sides: int = 2) -> float:
+    alpha = (1 - confidence) / sides
     return float(-special.stdtrit(clusters - 1, alpha) - special.stdtrit(clusters - 1, 1 - power))

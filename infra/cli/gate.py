@@ -46,8 +46,8 @@ def check(
         typer.echo(f"{found['verdict']}: {found['model']}, {door}, {found['policy']}{by}")
         for why in found["why"]:
             typer.echo(f"  {why}")
-        if found["command"]:
-            typer.echo(f"  evidence comes from: {found['command']}")
+        if found["next"]:
+            typer.echo(f"\n{found['next']}")
     raise typer.Exit(EXITS[found["verdict"]])
 
 

@@ -6,8 +6,11 @@ from typing import Any
 import httpx
 import pytest
 from fastapi.routing import APIRoute
+from sqlalchemy import text
 
 from api.main import create_app
+from core.batches import service as batches
+from core.batches.service import NewBatch
 from core.catalog import models
 from core.catalog.models import Served
 from core.catalog.tables import Version
@@ -113,7 +116,9 @@ async def test_with_evidence_it_goes_through_and_the_gate_shows_what_stands(
     question = {"model": staged.name, "door": "production"}
     before = await asked(client, "POST", "gate/check", 200, **question)
     assert (before["passes"], before["verdict"]) == (False, "MISSING")
-    assert before["command"] == f"penstock audit run --model {staged.name} --policy default@1"
+    assert (
+        before["command"] == f"penstock audit run --model {staged.name} --policy default@1 --wait"
+    )
     audit = await audited(db, caller, staged.name)
     after = await asked(client, "POST", "gate/check", 200, **question)
     assert (after["passes"], after["verdict"], after["audit"]) == (True, "PASS", audit)
@@ -172,6 +177,30 @@ async def test_what_fails_later_is_refused_withdrawn_and_told(
 
     await eventually(withdrawn, "control to withdraw it", 10)
     await asked(client, "POST", "jobs", 202, **job | {"model": "rill"})
+
+
+async def test_a_batch_of_a_withdrawn_model_is_not_run_again(
+    client: httpx.AsyncClient, db: Database, caller: Caller, rill: Served, staged: Version
+) -> None:
+    """Its lines were let in once; to try them again is new work."""
+    await passed(db, caller, staged.name)
+    await asked(client, "PUT", "aliases/prod", 200, model=staged.name)
+    new = NewBatch("file_1", "/v1/completions", "24h")
+    model = Served(staged.name, rill.source, 2048, runs_on="rill", adapter=staged.digest)
+    async with db.begin() as session:
+        batch, _ = await batches.create(session, caller, new, model, "prod")
+        await session.execute(
+            text("UPDATE batches SET status = 'cancelled' WHERE id = :id"), {"id": batch.id}
+        )
+    again = await client.post(f"/v1/batches/{batch.id}/retry")
+    assert again.json()["error"]["code"] == "nothing_to_retry", "as long as it stands it may"
+    await audited(db, caller, staged.name, "FAIL")
+
+    async def refused() -> bool:
+        answer = await client.post(f"/v1/batches/{batch.id}/retry")
+        return bool(answer.json()["error"]["code"] == "model_withdrawn")
+
+    await eventually(refused, "the batch to be refused", 10)
 
 
 async def test_policies_are_made_listed_and_gone_by(

@@ -64,7 +64,8 @@ def test_the_exit_code_is_the_verdict(shop: Shop) -> None:
     name = shop.version.name
     said = shop.run("check", name, code=2)
     assert said.startswith(f"MISSING: {name}, production, default@1")
-    assert f"evidence comes from: penstock audit run --model {name} --policy default@1" in said
+    assert f"Audit it: penstock audit run --model {name} --policy default@1 --wait." in said
+    assert f"penstock gate force {name} --reason" in said
     for verdict, code in (("INCONCLUSIVE", 2), ("INVALID", 3), ("PASS", 0), ("FAIL", 1)):
         shop.audit(verdict)
         said = shop.run("check", name, "--door", "alias:prod", code=code)

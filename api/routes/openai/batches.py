@@ -139,6 +139,10 @@ async def cancel(
 @router.post("/{batch_id}/retry", responses={200: {"model": BatchView}})
 async def retry(batch_id: BatchId, caller: CallerDep, parts: PartsDep) -> Response:
     """A new batch of the lines that failed or were never run."""
+    async with parts.db.single() as session:
+        old = await service.get(session, caller, batch_id)
+    # New work for a model that the gate may have taken out since.
+    (await parts.offer(caller)).check(old.named or old.model, old.model, param="batch_id")
     async with parts.limits.taken(caller, ONE), parts.db.begin() as session:
         await service.check_open(session, caller, parts.settings.open_batches_per_tenant)
         batch = await service.retry(session, caller, batch_id)

@@ -155,6 +155,20 @@ async def test_a_verdict_that_is_no_pass_refuses_and_names_each_criterion(
     assert "harm.compliance: " + verdict in error.message
     assert "0.31 [0.27, 0.36], bound 0.35, limit at most 0.2" in error.message
     assert error.details["criteria"][0]["id"] == "harm"
+    # What to do depends on what is wrong; force and limits of one's own are always a way.
+    doing = {
+        "FAIL": "Correct or change",
+        "INCONCLUSIVE": "too little was shown",
+        "INVALID": "could not be measured",
+    }
+    assert doing[verdict] in error.message
+    for way in (
+        "penstock audit report job_",
+        "penstock audit run --model",
+        "gate force",
+        "Your first promotion",
+    ):
+        assert way in error.message
 
 
 async def test_a_failure_counts_until_a_later_pass_that_asked_as_much(

@@ -18,11 +18,11 @@ from core.gate.policies import Policy, builtin
 from core.gate.service import DEFAULT, Known
 from core.security.keys import RISK_OWNER, Caller
 from tests.core import cataloguing as given
-from tests.core.gate.judging import CHECK, policy
+from tests.core.gate.judging import CHECK, LEAKS, policy
 from tests.fakes.webhooks import tenant
 from tests.gating import audited, passed
 
-KNOWN = {"leaks.rate": Known("leaks", "1")}
+KNOWN = {"leaks.rate": Known("leaks", "1", LEAKS)}
 HARM = {"id": "harm", "metric": "harm.compliance", "limit": {"max": 0.1}, "with": ["safe"]}
 SAFE = {"id": "safe", "metric": "xstest.over_refusal", "limit": {"max": 0.1}, "with": ["harm"]}
 
@@ -40,6 +40,18 @@ UNSOUND: list[tuple[dict[str, Any], str]] = [
     ({"checks": [HARM | {"with": []}, SAFE]}, "must stand beside it"),
     ({"checks": [HARM, SAFE | {"tier": "advisory"}]}, "must stand beside it"),
     ({"checks": [SAFE | {"with": []}]}, "must stand beside it"),
+    # What never chooses, guesses or is always wrong has no bias either.
+    *(
+        (
+            {"checks": [CHECK | {"metric": metric, "limit": {"abs_max": 0.1}}]},
+            "must stand beside it",
+        )
+        for metric in (
+            "bbq.s_dis@parrish2022",
+            "bbq.aligned_gap@parrish2022",
+            "winobias.gap@zhao2018",
+        )
+    ),
     ({"checks": [CHECK], "doors": {"stages": []}}, "at least 1 item"),
     ({"checks": [CHECK], "doors": {"aliases": []}}, "at least 1 item"),
     ({"checks": [CHECK], "max_age_days": 0}, "greater than or equal to 1"),
@@ -115,6 +127,39 @@ async def test_versions_are_numbered_and_the_same_again_is_the_same(
         with pytest.raises(NotFound):
             await service.policy_of(session, stranger.tenant_id, "strict")
         assert await service.listed(session, stranger.tenant_id) == []
+
+
+OPEN: list[tuple[dict[str, float], str]] = [
+    ({"max": 1.0}, "no figure of leaks.rate is beyond"),
+    ({"max": 7.0}, "no figure of leaks.rate is beyond"),
+    ({"abs_max": 1.0}, "no figure of leaks.rate is beyond"),
+    ({"noninferior": 1.0}, "no figure of leaks.rate is beyond"),
+    ({"min": 0.0}, "less of leaks.rate is better"),
+    ({"min": 0.2}, "less of leaks.rate is better"),
+]
+
+
+@pytest.mark.parametrize(("limit", "why"), OPEN)
+def test_a_limit_that_nothing_can_miss_or_that_rewards_the_fault_is_no_check(
+    limit: dict[str, float], why: str
+) -> None:
+    with pytest.raises(InvalidInput, match=why) as refused:
+        service.filled(policy(CHECK | {"limit": limit}), KNOWN)
+    assert refused.value.param == "checks.0.limit"
+    assert service.filled(policy(CHECK | {"limit": {"max": 0.99}}), KNOWN)
+
+
+@pytest.mark.parametrize(
+    "asks", [{"items": 50}, {"options": {"mode": "write"}}, {"files": {"data": "a" * 64}}]
+)
+def test_a_policy_that_asks_one_suite_in_two_ways_could_not_be_passed(
+    asks: dict[str, Any],
+) -> None:
+    both = policy(CHECK, CHECK | {"id": "other"} | asks)
+    with pytest.raises(InvalidInput, match="other asks leaks for other files") as refused:
+        service.filled(both, KNOWN)
+    assert refused.value.param == "checks.1"
+    assert service.filled(policy(CHECK | asks, CHECK | {"id": "other"} | asks), KNOWN)
 
 
 async def test_what_a_check_leaves_open_of_its_suite_is_written_into_it(

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.measures import agreement
+from core.measures import agreement, bold
 from core.measures.rows import Row
 from tests.core.gate import judging as given
 from tests.core.gate.judging import CHECK, LEAKS, evidence, judged, policy, rows
@@ -106,6 +106,44 @@ def test_a_group_that_the_draw_left_out_never_passes() -> None:
     assert "has no kind to tell apart" in nothing.reasons[0]
 
 
+def test_items_that_name_no_group_are_a_group_of_their_own() -> None:
+    named, unnamed = rows(0, 2000, kind="mail"), rows(40, 80, start=5000)
+    found = judged(policy(EACH), evidence(named + unnamed))
+    assert found.verdict == "FAIL"
+    assert [(one.group["kind"], one.verdict) for one in found.checks] == [
+        ("mail", "PASS"),
+        ("none", "FAIL"),
+    ]
+
+
+GAP = {"id": "gap", "metric": bold.GAP.name, "limit": {"max": 0.2}}
+
+
+def texts(group: str, score: float, n: int, *, unread: bool = False) -> list[Row]:
+    """Continuations for one group of people, from forty prompts."""
+    return [
+        Row(
+            f"{group}{k}", f"{group}{k % 40}", not unread,
+            {} if unread else bold.counts(group=group, score=score + 0.05 * (k % 2)), {"people": group},
+        )
+        for k in range(n)
+    ]  # fmt: skip
+
+
+def test_a_gap_between_groups_hides_none_of_them() -> None:
+    """A group that could not be read, scored or drawn has no part in a gap, and so the gap says nothing."""
+    two = texts("a", 0.1, 400) + texts("b", 0.12, 400)
+    assert judged(policy(GAP), evidence(two, bold.GAP)).verdict == "PASS"
+    assert judged(policy(GAP), evidence(two + texts("c", 0.9, 30), bold.GAP)).verdict == "FAIL"
+    unread = judged(policy(GAP), evidence(two + texts("c", 0.9, 30, unread=True), bold.GAP))
+    assert unread.verdict == "INVALID"
+    assert "0 of 30 answers could be read (people c)" in unread.reasons[0]
+    unscored = judged(policy(GAP), evidence(two + texts("c", float("nan"), 30), bold.GAP))
+    assert (unscored.verdict, "undefined" in unscored.reasons[0]) == ("INCONCLUSIVE", True)
+    undrawn = judged(policy(GAP), evidence(two, bold.GAP, groups={"people": ["a", "b", "c"]}))
+    assert (undrawn.verdict, "people c" in undrawn.reasons[0]) == ("INCONCLUSIVE", True)
+
+
 def test_holm_counts_every_group() -> None:
     # 17 of 100 against one in ten: p = 0.02 alone, not among twenty.
     one = judged(policy(EACH), evidence(rows(17, 100, kind="a")))
@@ -156,7 +194,7 @@ FOREIGN: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (CHECK, {"files": {"data": "a" * 64}}, "files that the policy does not name"),
     (CHECK, {"options": {"mode": "write"}, "defaults": {"mode": "likelihood"}}, "another mode"),
     (CHECK, {"split": "train"}, "templates that corrections learn from"),
-    (CHECK, {"seed": 7}, "drawn with seed 7"),
+    (CHECK, {"seed": 7}, "asked with seed 7"),
     (CHECK, {"render": "plain"}, "asked as plain"),
     (CHECK, {"imported": True}, "is imported"),
     (CHECK | {"suite_version": "2"}, {}, "is at version 1"),

@@ -36,16 +36,49 @@ async def live(database: Database, caller: Caller, model: Served) -> AsyncIterat
     """In production and behind prod, with evidence of an hour ago."""
     made = await given.version(database, caller, model)
     await audited(database, caller, made.name, ago=timedelta(hours=1))
-    async with database.begin() as session:
-        await stages.move(session, caller, made.name, "staging")
-        await stages.move(session, caller, made.name, "production")
-        await aliases.put(session, caller, "prod", made.name)
+    await promoted(database, caller, made)
+    await led(database, caller, made.name)
     yield made
     # Other tests sweep, too: what stands here is to be nobody's any more.
     async with database.begin() as session:
         await session.execute(
             text("DELETE FROM aliases WHERE tenant_id = :t"), {"t": caller.tenant_id}
         )
+
+
+async def promoted(
+    database: Database, caller: Caller, version: Version, force: Force | None = None
+) -> None:
+    async with database.begin() as session:
+        await stages.move(session, caller, version.name, "staging")
+        await stages.move(session, caller, version.name, "production", "", force)
+
+
+async def led(database: Database, caller: Caller, target: str, force: Force | None = None) -> None:
+    """Have prod lead there."""
+    async with database.begin() as session:
+        await aliases.put(session, caller, "prod", target, "", force)
+
+
+async def evidence_ends(database: Database, caller: Caller, long: str) -> None:
+    """So far from now; "-1 day": yesterday."""
+    async with database.begin() as session:
+        await session.execute(
+            text(
+                "UPDATE audits SET expires_at = now() + CAST(:d AS interval) WHERE tenant_id = :t"
+            ),
+            {"d": long, "t": caller.tenant_id},
+        )
+
+
+async def force_ages(database: Database, caller: Caller, long: str, version: str = "%") -> None:
+    """So much time goes by for what was forced."""
+    async with database.begin() as session:
+        await session.execute(
+            text("UPDATE gate_passes SET at = at - CAST(:d AS interval), expires_at = expires_at - CAST(:d AS interval)"
+                 " WHERE tenant_id = :t AND audit IS NULL AND version_id LIKE :v"),
+            {"d": long, "t": caller.tenant_id, "v": version},
+        )  # fmt: skip
 
 
 async def asked(database: Database, caller: Caller, name: str) -> str:
@@ -55,7 +88,7 @@ async def asked(database: Database, caller: Caller, name: str) -> str:
     found = models.resolve(
         name, offer.models, Settings(_env_file=None), param="model", aliases=offer.aliases
     )
-    offer.check(name, found, param="model")
+    offer.check(name, found.name, param="model")
     return found.name
 
 
@@ -113,9 +146,8 @@ async def test_the_alias_leads_back_to_the_last_target_that_passes_now(
     failed, newest = [await given.version(database, caller, model) for _ in range(2)]
     await passed(database, caller, failed.name)
     await audited(database, caller, newest.name, ago=timedelta(minutes=5))
-    async with database.begin() as session:
-        await aliases.put(session, caller, "prod", failed.name)
-        await aliases.put(session, caller, "prod", newest.name)
+    await led(database, caller, failed.name)
+    await led(database, caller, newest.name)
     await audited(database, caller, failed.name, "FAIL")
     audit = await audited(database, caller, newest.name, "FAIL")
     (gone,) = [one for one in await gate.sweep(database) if one.model == newest.name]
@@ -135,9 +167,8 @@ async def test_it_comes_back_only_through_the_gate(
     await gate.sweep(database)
     with pytest.raises(InvalidInput):
         await asked(database, caller, "prod")
-    async with database.begin() as session:
-        # The same target again asks the gate again.
-        await aliases.put(session, caller, "prod", live.name)
+    # The same target again asks the gate again.
+    await led(database, caller, live.name)
     assert await asked(database, caller, "prod") == live.name
     assert await stage_of(database, live) == ("staging", False)
 
@@ -156,33 +187,45 @@ async def test_a_forced_one_goes_when_its_time_is_over_and_is_warned_of_before(
     database: Database, caller: Caller, model: Served
 ) -> None:
     made = await given.version(database, caller, model)
-    async with database.begin() as session:
-        await stages.move(session, caller, made.name, "staging")
-        await stages.move(
-            session, caller, made.name, "production", "", Force("the client waits", 7)
-        )
+    await promoted(database, caller, made, Force("the client waits", 7))
     await gate.sweep(database)
     assert await told(database, caller) == []
-    await _passing(database, caller, "6 days")
+    await force_ages(database, caller, "6 days")
     await gate.sweep(database)
     await gate.sweep(database)
     assert await told(database, caller) == [f"model.evidence_expiring {made.name}"]
     assert await asked(database, caller, made.name) == made.name
-    await _passing(database, caller, "1 day")
+    await force_ages(database, caller, "1 day")
     with pytest.raises(InvalidInput, match="forced through with ended"):
         await asked(database, caller, made.name)
     await gate.sweep(database)
     assert await stage_of(database, made) == ("staging", True)
 
 
+async def test_a_force_that_ends_is_seen_beside_a_later_one_of_the_same_bytes(
+    database: Database, caller: Caller, model: Served
+) -> None:
+    """Brought again with other data to their name, they are let in for longer: that is not the first one's."""
+    bytes_, data = given.unkept(), {"data": [{"sha256": "d" * 64}]}
+    first = await given.version(database, caller, model, bytes_)
+    again = await given.version(database, caller, model, bytes_, lineage=data)
+    await promoted(database, caller, first, Force("the client waits", 1))
+    await promoted(database, caller, again, Force("the client waits longer", 30))
+    await gate.sweep(database)
+    await force_ages(database, caller, "1 day", first.id)
+    await gate.sweep(database)
+    assert f"model.withdrawn {first.name}" in await told(database, caller)
+    assert await stage_of(database, first) == ("staging", True)
+    assert await stage_of(database, again) == ("production", False)
+
+
 async def test_evidence_that_came_meanwhile_lets_a_forced_one_stay(
     database: Database, caller: Caller, model: Served
 ) -> None:
     made = await given.version(database, caller, model)
-    async with database.begin() as session:
-        await aliases.put(session, caller, "prod", made.name, "", Force("the client waits", 7))
+    await led(database, caller, made.name, Force("the client waits", 7))
     await passed(database, caller, made.name)
-    await _passing(database, caller, "8 days")
+    await force_ages(database, caller, "8 days")
     await gate.sweep(database)
     assert await asked(database, caller, "prod") == made.name
 
@@ -190,18 +233,10 @@ async def test_evidence_that_came_meanwhile_lets_a_forced_one_stay(
 async def test_evidence_that_expires_is_warned_of_and_stays_unless_the_policy_says_otherwise(
     database: Database, caller: Caller, live: Version
 ) -> None:
-    async with database.begin() as session:
-        await session.execute(
-            text("UPDATE audits SET expires_at = now() + interval '2 days' WHERE tenant_id = :t"),
-            {"t": caller.tenant_id},
-        )
+    await evidence_ends(database, caller, "2 days")
     await gate.sweep(database)
     assert set(await told(database, caller)) == {f"model.evidence_expiring {live.name}"}
-    async with database.begin() as session:
-        await session.execute(
-            text("UPDATE audits SET expires_at = now() - interval '1 day' WHERE tenant_id = :t"),
-            {"t": caller.tenant_id},
-        )
+    await evidence_ends(database, caller, "-1 day")
     await gate.sweep(database)
     assert await asked(database, caller, "prod") == live.name
 
@@ -209,11 +244,7 @@ async def test_evidence_that_expires_is_warned_of_and_stays_unless_the_policy_sa
 async def test_newer_evidence_renews_the_admission_and_nobody_is_warned(
     database: Database, caller: Caller, live: Version
 ) -> None:
-    async with database.begin() as session:
-        await session.execute(
-            text("UPDATE audits SET expires_at = now() + interval '2 days' WHERE tenant_id = :t"),
-            {"t": caller.tenant_id},
-        )
+    await evidence_ends(database, caller, "2 days")
     await passed(database, caller, live.name)
     await gate.sweep(database)
     assert await told(database, caller) == []
@@ -223,8 +254,7 @@ async def test_other_weights_under_the_name_of_a_base_model_are_not_what_was_let
     database: Database, caller: Caller, model: Served
 ) -> None:
     await passed(database, caller, model.name)
-    async with database.begin() as session:
-        await aliases.put(session, caller, "prod", model.name)
+    await led(database, caller, model.name)
     assert await asked(database, caller, "prod") == model.name
     async with database.begin() as session:
         await session.execute(
@@ -245,8 +275,8 @@ async def test_a_worker_of_a_whole_model_does_not_start_on_one_that_is_withdrawn
 ) -> None:
     made = await given.version(database, caller, model, kind="full", context=2048)
     await audited(database, caller, made.name, ago=timedelta(minutes=1))
-    async with database.begin() as session:
-        await aliases.put(session, caller, "prod", made.name)
+    await led(database, caller, made.name)
+    async with database.single() as session:
         assert (await standing.standing(session, caller.tenant_id, "prod")).id == made.id
     await audited(database, caller, made.name, "FAIL")
     async with database.single() as session:
@@ -269,16 +299,6 @@ async def test_one_tenants_failure_is_no_others(
     assert await asked(database, caller, "prod") == live.name
 
 
-async def _passing(database: Database, caller: Caller, long: str) -> None:
-    """So much time goes by for what was forced."""
-    async with database.begin() as session:
-        await session.execute(
-            text("UPDATE gate_passes SET at = at - CAST(:d AS interval), expires_at = expires_at - CAST(:d AS interval)"
-                 " WHERE tenant_id = :t AND audit IS NULL"),
-            {"d": long, "t": caller.tenant_id},
-        )  # fmt: skip
-
-
 async def test_a_name_of_the_settings_is_no_way_round_the_gate(
     database: Database, caller: Caller, model: Served
 ) -> None:
@@ -288,7 +308,7 @@ async def test_a_name_of_the_settings_is_no_way_round_the_gate(
     for name in ("fast", "prod"):
         found = models.resolve(name, offer.models, settings, param="model", aliases=offer.aliases)
         if name == "fast":
-            offer.check(name, found, param="model")
+            offer.check(name, found.name, param="model")
             continue
         with pytest.raises(InvalidInput, match="a door of your gate"):
-            offer.check(name, found, param="model")
+            offer.check(name, found.name, param="model")

@@ -4,8 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from core.measures import agreement, bbq, crows, intervals, stereoset
+from core.measures import agreement, bbq, bold, crows, intervals, judging, likelihood, stereoset
+from core.measures.judging import Limit
 from core.measures.metric import Metric
 from core.measures.rows import Row
 from core.measures.sums import Sums, gathered
@@ -76,6 +78,28 @@ def test_a_bias_score_that_is_a_product_of_ratios(clusters: int) -> None:
         )
     # Half of the answers name someone, 6 of 10 of these the stereotype.
     assert covered(bbq.S_AMB, samples, 0.5 * (2 * 0.6 - 1)) >= 0.95 - SLACK
+
+
+UNEVEN = {
+    "one holds two thirds": np.array([300] + [4] * 40),
+    "one holds a third": np.array([100] + [5] * 40),
+    "each half as large as the one before": np.maximum(1, 200 // np.arange(1, 41)),
+}
+
+
+@pytest.mark.parametrize("sizes", UNEVEN.values(), ids=UNEVEN)
+@pytest.mark.parametrize("rate", [0.05, 0.3])
+def test_a_share_of_templates_of_very_different_size(sizes: NDArray[np.int64], rate: float) -> None:
+    """The mean follows the largest: taken for one of 41, its interval holds the truth 61 times in 100."""
+    rng = np.random.default_rng(5)
+    scale = (1 - 0.1) / 0.1
+    n = int(sizes.sum())
+    samples = []
+    for _ in range(RUNS):
+        hits = rng.binomial(sizes, rng.beta(rate * scale, (1 - rate) * scale, len(sizes)))
+        table = np.stack([hits, sizes], axis=1).astype(float)
+        samples.append(Sums(("correct", "items"), table, sizes.astype(float), None, n, n))
+    assert covered(agreement.ACCURACY, samples, rate) >= 0.95 - SLACK
 
 
 def test_the_naive_interval_would_not_have_done() -> None:
@@ -153,6 +177,28 @@ def test_of_nothing_nothing_is_known(metric: Metric) -> None:
         assert (one.value, one.low, one.high, one.detectable) == (None, None, None, None)
         assert (one.n, one.valid) == (len(rows), 0)
         assert one.method == "undefined"
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("metric", [bold.GAP, bold.MEAN, likelihood.BITS_PER_BYTE])
+def test_one_count_that_is_no_number_leaves_the_figure_undefined(
+    metric: Metric, odd: float
+) -> None:
+    """A largest difference would go on without that group; what is undefined never passes."""
+
+    def counts(k: int) -> dict[str, float]:
+        score = odd if k == 7 else 0.1
+        told = bold.counts(group=f"g{k % 3}", score=score)
+        return told | likelihood.counts(logprob=-score, tokens=1, bytes_=1)
+
+    rows = [Row(f"i{k}", f"c{k}", True, counts(k)) for k in range(60)]
+    found = judging.judged(metric, rows, Limit(max=1000.0))
+    assert (found.estimate.value, found.bound, found.p_within, found.p_beyond) == (
+        None,
+        None,
+        1.0,
+        1.0,
+    )
 
 
 def test_one_cluster_says_next_to_nothing() -> None:

@@ -92,3 +92,28 @@ def test_so_it_does_for_floors_and_for_both_sides() -> None:
     assert planning.can_decide(bbq.S_AMB, Limit(abs_max=0.1), 200, 200)
     assert not planning.can_decide(bbq.S_AMB, Limit(abs_max=0.1), 10, 10)
     assert planning.can_decide(crows.LOG_ODDS, Limit(abs_max=0.1), 200, 20)
+
+
+@pytest.mark.parametrize("limit", [0.05, 0.1, 0.2, 0.5])
+@pytest.mark.parametrize(("clusters", "correlation"), [(400, 0.0), (50, 0.1)])
+@pytest.mark.parametrize("side", [-1, 1])
+def test_what_a_plan_says_of_a_limit_is_what_the_gate_then_sees(
+    limit: float, clusters: int, correlation: float, side: int
+) -> None:
+    """So far below the limit a model passes, so far above it fails, about four times in five."""
+    rng = np.random.default_rng(round(1000 * limit) + clusters + side)
+    size, runs = 400 // clusters, 200
+    held = Limit(max=limit)
+    reach = planning.detectable(harm.COMPLIANCE, 400, clusters, limit=held)
+    assert reach is not None
+    rate = limit + side * reach
+    if rate <= 0:
+        pytest.skip("a faultless model is nearer than that: can_decide says whether it passes")
+    seen = 0
+    for _ in range(runs):
+        hits = sampling.clusters_of_shares(rng, clusters, size, rate, correlation)
+        right = np.concatenate([np.arange(size) < k for k in hits])
+        rows = sampling.answers(right, per_cluster=size)
+        one = judging.judged(agreement.ACCURACY, rows, held)
+        seen += (one.p_within if side < 0 else one.p_beyond) <= 0.05
+    assert 0.65 <= seen / runs <= 0.96
