@@ -158,11 +158,16 @@ async def test_cancelling_ends_the_trainer_and_keeps_what_there_is(
     job_id = await submitted(client, await uploaded(client))
     until((rig.folder / "go.waiting").exists, "step 8")
     pid = runs(rig)[-1]["pid"]
+
+    async def kept() -> bool:
+        return "checkpoint" in {e["type"] for e in await events(client, job_id)}
+
+    await eventually(kept, "the checkpoint of step 5 to be kept")
     await client.post(f"{JOBS}/{job_id}/cancel")
     job = await ended(client, job_id)
     assert (job["state"], job["result"]["checkpoint"]["step"]) == ("cancelled", 5)
     until(lambda: not Path(f"/proc/{pid}").exists(), "the trainer is gone")
-    assert not list((rig.folder / "training").glob(f"*/{job_id}")), "nor is its folder there"
+    until(lambda: not list((rig.folder / "training").glob(f"*/{job_id}")), "its folder is gone")
 
 
 async def test_a_killed_trainer_goes_on_from_its_last_checkpoint(client: Client, rig: Rig) -> None:
