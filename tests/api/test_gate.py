@@ -116,7 +116,9 @@ async def test_with_evidence_it_goes_through_and_the_gate_shows_what_stands(
     question = {"model": staged.name, "door": "production"}
     before = await asked(client, "POST", "gate/check", 200, **question)
     assert (before["passes"], before["verdict"]) == (False, "MISSING")
-    assert before["command"] == f"penstock audit run --model {staged.name} --policy default@1 --wait"
+    assert (
+        before["command"] == f"penstock audit run --model {staged.name} --policy default@1 --wait"
+    )
     audit = await audited(db, caller, staged.name)
     after = await asked(client, "POST", "gate/check", 200, **question)
     assert (after["passes"], after["verdict"], after["audit"]) == (True, "PASS", audit)

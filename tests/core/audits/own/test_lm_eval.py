@@ -20,6 +20,7 @@ from core.errors import InvalidInput, Refused
 from core.measures.sums import gathered
 from tests.core.audits.own import twin
 from tests.rig import ROOT
+from tests.waiting import until
 
 TASKS = {
     "choosing": """
@@ -260,7 +261,10 @@ def test_its_process_sees_no_secrets_of_ours(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("PENSTOCK_DATABASE_URL", "postgresql://secret")
     started = LmEval()
     try:
-        seen = Path(f"/proc/{started.pid}/environ").read_bytes()
+        environ = Path(f"/proc/{started.pid}/environ")
+        # It is empty until the process has become another program.
+        until(environ.read_bytes, "the process to have begun")
+        seen = environ.read_bytes()
     finally:
         started.close()
     assert b"secret" not in seen
