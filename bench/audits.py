@@ -108,7 +108,7 @@ def _turn(rig: Rig, peer: Peer, key: str, shots: int, turn: int) -> tuple[Any, A
     text = questions(f"{turn} {new_id('m')[-6:]} ", shots)
     file = Path(rig.folder) / f"questions-{shots}-{turn}.jsonl"
     file.write_text(text)
-    theirs = peer.ask({"folder": rig.folder, "file": str(file)})
+    theirs = peer.ask({"folder": str(rig.folder), "file": str(file)})
     ours = asyncio.run(through(rig, key, text))
     print(
         f"  {shots} shots, {turn}: lm-eval {theirs['seconds']:.1f} s, audit {ours['seconds']:.1f} s"
