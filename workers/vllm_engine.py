@@ -58,26 +58,13 @@ class VllmEngine:
         began = time.monotonic()
         # Read in the child by workers.vllm_plugin, which ties its life to ours.
         os.environ[PARENT] = str(os.getpid())
-        options: dict[str, Any] = {}
+        options = _adapting(settings)
         if current_platform.is_cpu():
-            os.environ[NICE] = "5"
-            options["kv_cache_memory_bytes"] = settings.engine_kv_cache_mb * 2**20
-            # Prompts share whole blocks. vLLM's 128 leaves out most contexts of a question; its kernels take
-            # multiples of 32, and decode no slower: 8.4 s of CPU for 25,600 tokens, against 8.9 s.
-            options["block_size"] = 32
-            # vLLM turns "uni" into one more process on CPU unless this says 0; AsyncLLM itself ignores it.
-            # That process would only cost: 1 950 instead of 3 500 tokens/s at 64 requests, 20 s of start.
-            os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-            # Threads that spin between steps would hold the cores that everything else here needs.
-            os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-            # A core for the scheduler, the heartbeat and whoever else runs here: vLLM's own executor for
-            # CPUs reserves one too (vllm/utils/ompmultiprocessing.py), the one for a single process does not.
-            os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) - 1)))
+            options |= _on_cpu(settings)
         # Its V2 runner has another interface for logits processors than Forced (docs/decisions/0007).
         os.environ.setdefault("VLLM_USE_V2_MODEL_RUNNER", "0")
         if settings.engine_max_context:
             options["max_model_len"] = settings.engine_max_context
-        options |= _adapting(settings)
         self._llm = AsyncLLM.from_engine_args(
             AsyncEngineArgs(
                 model=settings.model,
@@ -175,6 +162,25 @@ class VllmEngine:
         if self._llm is not None:
             self._llm.shutdown()
             self._llm = None
+
+
+def _on_cpu(settings: Settings) -> dict[str, Any]:
+    """What vLLM reads from the environment is set, the rest returned."""
+    os.environ[NICE] = "5"
+    # vLLM turns "uni" into one more process on CPU unless this says 0; AsyncLLM itself ignores it.
+    # That process would only cost: 1 950 instead of 3 500 tokens/s at 64 requests, 20 s of start.
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    # Threads that spin between steps would hold the cores that everything else here needs.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # A core for the scheduler, the heartbeat and whoever else runs here: vLLM's own executor for
+    # CPUs reserves one too (vllm/utils/ompmultiprocessing.py), the one for a single process does not.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) - 1)))
+    return {
+        "kv_cache_memory_bytes": settings.engine_kv_cache_mb * 2**20,
+        # Prompts share whole blocks. vLLM's 128 leaves out most contexts of a question; its kernels take
+        # multiples of 32, and decode no slower: 8.4 s of CPU for 25,600 tokens, against 8.9 s.
+        "block_size": 32,
+    }
 
 
 def _adapting(settings: Settings) -> dict[str, Any]:
