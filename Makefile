@@ -16,8 +16,10 @@ setup: ## the virtual environment; does nothing when it is there and matches the
 	@PYTHON=$(PYTHON) sh infra/install.sh
 
 test: lint ## lint, then every test on real services: in JOBS processes, then what kills, in one
-	@$(BIN)/pytest -m "not fault" -n $(JOBS) --no-loadscope-reorder
-	@$(BIN)/pytest -m fault
+	@failed=0; \
+	$(BIN)/pytest -m "not fault" -n $(JOBS) --no-loadscope-reorder || failed=1; \
+	$(BIN)/pytest -m fault || failed=1; \
+	exit $$failed
 
 lint: setup
 	@$(BIN)/ruff check .
