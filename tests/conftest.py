@@ -17,7 +17,7 @@ from xdist.scheduler import LoadScopeScheduling
 from core.db.session import Database
 from core.events.log import EventLog, connect
 from core.ids import new_id
-from tests.rig import ROOT, Rig
+from tests.rig import ROOT, Rig, running
 
 # What only one process of the test run makes: a real engine is long to load and has two gigabytes.
 ALONE = re.compile(r"\b(engine_rig|engine|workerless): (?:Rig|Engine)\b")
@@ -111,13 +111,10 @@ def engine_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
         "PENSTOCK_ENGINE_MAX_SEQUENCES": "32",
         "PENSTOCK_TRAINER": "workers.trainer",
     }
-    made = Rig(Path(tmp_path_factory.mktemp("engine")), env)
-    try:
-        made.start_stack()
-        made.start("api", "control", "inference", "finetune")
+    with running(
+        tmp_path_factory.mktemp("engine"), env, "api", "control", "inference", "finetune"
+    ) as made:
         yield made
-    finally:
-        made.end()
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -165,3 +166,15 @@ def _answers(url: str) -> Callable[[], bool]:
             return False
 
     return answers
+
+
+@contextmanager
+def running(folder: Path, env: Mapping[str, str], *names: str) -> Iterator[Rig]:
+    """A rig of its own with its stack and these processes; all of it ends with the block."""
+    made = Rig(folder, dict(env))
+    try:
+        made.start_stack()
+        made.start(*names)
+        yield made
+    finally:
+        made.end()

@@ -14,7 +14,7 @@ from core.storage.seam import Storage
 from infra.part import Part
 from tests.fakes.postgres import database, postgres_url
 from tests.fakes.s3 import S3Server, s3
-from tests.rig import Rig
+from tests.rig import Rig, running
 
 __all__ = ["database", "postgres_url", "s3"]
 
@@ -65,14 +65,9 @@ def workerless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
         "PENSTOCK_SSE_MAX_CONNECTIONS": "4",
         "PENSTOCK_SSE_MAX_CONNECTIONS_PER_TENANT": "3",
     }
-    made = Rig(Path(tmp_path_factory.mktemp("workerless")), env)
-    try:
-        made.start_stack()
-        made.start("api", "control", "inference")
+    with running(tmp_path_factory.mktemp("workerless"), env, "api", "control", "inference") as made:
         made.parts["inference"].kill()
         yield made
-    finally:
-        made.end()
 
 
 @pytest.fixture(params=["folder", "s3"])

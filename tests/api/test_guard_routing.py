@@ -20,7 +20,7 @@ from core.guard.vectors import Vectors
 from core.ids import new_id
 from core.security.keys import RISK_OWNER
 from tests.asking import error, run
-from tests.rig import Rig
+from tests.rig import Rig, running
 from tests.waiting import eventually
 
 CLASSIFIER = {"categories": {"violence": None}, "budget_ms": 5000}
@@ -214,13 +214,10 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
         "PENSTOCK_EMBEDDING_MODEL_NAME": "",
         "PENSTOCK_SCRIPTED_TOKEN_S": "0.002",
     }
-    made = Rig(Path(tmp_path_factory.mktemp("real")), env)
-    try:
-        made.start_stack()
-        made.start("api", "control", "inference", "embedding")
+    with running(
+        tmp_path_factory.mktemp("real"), env, "api", "control", "inference", "embedding"
+    ) as made:
         yield made
-    finally:
-        made.end()
 
 
 @pytest.mark.engine

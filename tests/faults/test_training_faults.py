@@ -3,7 +3,6 @@
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,7 +11,7 @@ import pytest
 
 from core.ids import new_id
 from tests.asking import ended, get
-from tests.rig import ROOT, Rig
+from tests.rig import ROOT, Rig, running
 from tests.training import events, jsonl, submitted, uploaded
 from tests.waiting import eventually
 
@@ -24,13 +23,10 @@ DATA = (ROOT / "tests" / "data" / "finetune_small.jsonl").read_bytes()
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     env = {"PENSTOCK_TRAINER": "workers.trainer", "OMP_NUM_THREADS": "1"}
-    made = Rig(Path(tmp_path_factory.mktemp("training")), env)
-    try:
-        made.start_stack()
-        made.start("api", "control", "inference", "finetune")
+    with running(
+        tmp_path_factory.mktemp("training"), env, "api", "control", "inference", "finetune"
+    ) as made:
         yield made
-    finally:
-        made.end()
 
 
 @pytest.fixture

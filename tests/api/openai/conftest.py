@@ -1,12 +1,11 @@
 """OpenAI's own client, pointed at the rig; and a rig whose processes may be killed."""
 
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-from tests.rig import Rig
+from tests.rig import Rig, running
 
 
 @pytest.fixture
@@ -30,10 +29,5 @@ def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
         "PENSTOCK_INFERENCE_HEARTBEAT_S": "1",
         "PENSTOCK_RING_AGAIN_S": "2",
     }
-    made = Rig(Path(tmp_path_factory.mktemp("fragile")), env)
-    try:
-        made.start_stack()
-        made.start("api", "control", "inference")
+    with running(tmp_path_factory.mktemp("fragile"), env, "api", "control", "inference") as made:
         yield made
-    finally:
-        made.end()
